@@ -1,0 +1,57 @@
+"""Every string that another process sees: annotation keys, file names, environment variables, words of formats.
+
+Written once, here (and in the C headers for what C reads); a literal ``hami.io/`` elsewhere fails a test.
+No vendor's name stands here: those belong to the plugin that owns them.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ENTRY_POINTS: Final = "hami"  # the group of entry points, and the project name that pluggy greps for
+
+# --- Annotations on pods and nodes. By container name, never by index: other webhooks insert containers. ---
+NODE_POLICY: Final = "hami.io/node-scheduler-policy"  # HAMi's key: binpack, spread
+DEVICE_POLICY: Final = "hami.io/gpu-scheduler-policy"  # HAMi's key, kept for every vendor's devices
+
+
+def grant_key(container: str) -> str:
+    """Annotation that carries the limits text of one container, all kinds."""
+    return f"grant.hami.io/{container}"
+
+
+def visible_key(kind: str, container: str) -> str:
+    """Annotation that carries the visible-devices value of one kind for one container."""
+    return f"{kind}.hami.io/{container}"
+
+
+def inventory_key(kind: str) -> str:
+    """Annotation on a node that carries its devices of one kind."""
+    return f"devices.hami.io/{kind}"
+
+
+# --- The limits file (read by native/src; its grammar is native/include/limits.h). ---
+LIMITS_HEADER: Final = "hami-limits 1"
+LIMITS_END: Final = "end"
+LIMITS_FILE: Final = "limits"
+LIMITS_PATH: Final = "/etc/hami/grant/limits"
+REGION_FOLDER: Final = "/var/lib/hami/region"
+
+
+def grant_id(uid: str, container: str) -> str:
+    """Who holds a grant: one container of one pod. Stands in the limits file and in the region."""
+    return f"{uid}/{container}"
+
+
+def region_file(grant: str) -> str:
+    """File name of a grant's region. A grant id has exactly one slash, so the name is as unique as the id."""
+    return grant.replace("/", "_")
+
+
+# --- Environment variables of our own. ---
+ENV_LIMITS: Final = "HAMI_LIMITS"  # local mode: the limits file of this process
+ENV_STATE: Final = "HAMI_STATE_DIR"  # local mode: where grants and simulated machines live
+ENV_MACHINE: Final = "HAMI_MACHINE"  # a simulated machine to run on, instead of this one
+ENV_CONFIG: Final = "HAMI_CONFIG"  # settings file, YAML in the chart's shape
+ENV_SET: Final = "HAMI_SET"  # single settings, "a.b=c,d.e=f"
+ENV_BLOCK: Final = "HAMI_BLOCK"  # plugins not to load, comma separated

@@ -1,0 +1,160 @@
+"""Encodings of our values: JSON for annotations and local state, text for the limits file. Nothing here decides.
+
+JSON carries ``"v": 1`` and full field names. Readers ignore keys they do not know, because a rolling upgrade has both
+versions at once, and refuse a version they do not know, with the path of the fault.
+
+    devices.hami.io/<kind>   {"v": 1, "inventory": {"kind": "nvidia", "devices": [...], "links": [...]}, "capacities": [...]}
+    a holding                {"v": 1, "uid": ..., "name": ..., "namespace": ..., "shares": [{"container": ..., ...}]}
+    grant.hami.io/<name>     the limits text (native/include/limits.h has the grammar):
+
+        hami-limits 1
+        grant 0b7c.../train
+        [hami]
+        share kind=nvidia splitting=share device=GPU-5f2a... memory=3000 physical=15360 cores=30 phases=0
+        [nvidia]
+        device GPU-5f2a... memory=3145728000 physical=16106127360 cores=30 context=0
+        policy=default
+        end
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
+
+import cattrs
+from cattrs.preconf.json import make_converter
+
+from hami_core import names
+from hami_core.errors import WireError
+from hami_core.model import Share
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from hami_core.model import Grant
+
+VERSION = 1
+T = TypeVar("T")
+
+
+def _exactly(kind: type[T]) -> Any:
+    """A structure hook that takes values of one JSON type only: cattrs alone turns 7.9 into 7 and 5 into "5" in silence."""
+
+    def structure(value: object, _: Any) -> T:
+        if type(value) is not kind:
+            raise TypeError(f"{value!r} is no {kind.__name__}")
+        return value
+
+    return structure
+
+
+def _converter() -> cattrs.Converter:
+    converter = make_converter()
+    for kind in (int, str, bool):
+        converter.register_structure_hook(kind, _exactly(kind))
+    converter.register_structure_hook_factory(_is_tuple, _only_from_a_list)
+    return converter
+
+
+def _is_tuple(shape: Any) -> bool:
+    return get_origin(shape) is tuple
+
+
+def _only_from_a_list(shape: Any, converter: cattrs.Converter) -> Any:
+    """A structure hook for tuples, from JSON lists only: cattrs alone reads {} as no items, and a node loses its devices."""
+    parts = get_args(shape)
+
+    def structure(value: object, _: Any) -> tuple[Any, ...]:
+        if not isinstance(value, list):
+            raise TypeError(f"{value!r} is no list")
+        if parts[-1] is Ellipsis:
+            return tuple(converter.structure(value, list[parts[0]]))  # type: ignore[valid-type]
+        if len(value) != len(parts):
+            raise ValueError(f"{value!r} must have {len(parts)} items")
+        return tuple(converter.structure(item, part) for item, part in zip(value, parts, strict=True))
+
+    return structure
+
+
+_CONVERTER = _converter()
+
+
+def encode(value: Any) -> str:
+    """One value as a JSON object with its version; keys in the order of the fields, no spaces (annotations are small)."""
+    return json.dumps({"v": VERSION, **_CONVERTER.unstructure(value)}, separators=(",", ":"))
+
+
+def decode(shape: type[T], text: str | bytes, what: str) -> T:
+    """The value that ``encode`` wrote, checked. ``what`` names the text in messages, e.g. the annotation's key.
+
+    WireError: no JSON, an unknown version, a missing field, a wrong type; with the path of the first fault.
+    """
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise WireError(what, "$", f"no JSON: {error}") from error
+    if not isinstance(raw, dict):
+        raise WireError(what, "$", "must be a JSON object")
+    if type(raw.get("v")) is not int or raw["v"] != VERSION:
+        raise WireError(what, "$.v", f"version {raw.get('v')!r} is unknown, this build reads version {VERSION}")
+    try:
+        value: T = _CONVERTER.structure(raw, shape)
+        return value
+    except Exception as error:  # cattrs groups all faults; the first with its path is what a person needs
+        message, _, path = cattrs.transform_error(error)[0].partition(" @ ")
+        raise WireError(what, path or "$", message) from error
+
+
+def limits_text(grant: str, shares: Iterable[Share], sections: Iterable[Grant]) -> str:
+    """The limits file of one container: who holds it, its shares, and a section for each kind, closed by the end mark.
+
+    The section [hami] says the shares in the core's own words, so that a grant can be read back from wherever it was written;
+    enforcers skip it. The other sections' insides are their kinds' own. The end mark shows a truncated file: that grants nothing.
+    """
+    own = "".join(_share_line(share) for share in shares)
+    body = "".join(f"[{section.kind}]\n{section.section}" for section in sections if section.section)
+    return f"{names.LIMITS_HEADER}\ngrant {grant}\n[hami]\n{own}{body}{names.LIMITS_END}\n"
+
+
+def _share_line(share: Share) -> str:
+    phases = ",".join(map(str, share.phases))
+    return (
+        f"share kind={share.kind} splitting={share.splitting} device={share.device} memory={share.memory} "
+        f"physical={share.physical} cores={share.cores} phases={phases}\n"
+    )
+
+
+def shares(text: str, container: str, what: str) -> tuple[Share, ...]:
+    """The shares that a container's limits text grants, in its order. Options are not among them: they are the kinds' own.
+
+    WireError: not a whole limits text of a version that this build reads, or a share line that is none, with its line number.
+    """
+    lines = text.split("\n")
+    if lines[0] != names.LIMITS_HEADER:
+        raise WireError(what, "line 1", f"{lines[0]!r} is not {names.LIMITS_HEADER!r}")
+    if lines[-2:] != [names.LIMITS_END, ""]:
+        raise WireError(what, f"line {len(lines)}", f"the text is truncated: its last line must be {names.LIMITS_END!r}")
+    found, ours = [], False
+    for number, line in enumerate(lines, start=1):
+        ours = line == "[hami]" if line.startswith("[") else ours
+        if ours and line.startswith("share "):
+            found.append(_share(line, container, f"line {number}", what))
+    return tuple(found)
+
+
+def _share(line: str, container: str, path: str, what: str) -> Share:
+    values = dict(word.split("=", 1) for word in line.split()[1:] if "=" in word)
+    try:
+        return Share(
+            container=container,
+            kind=values["kind"],
+            device=values["device"],
+            memory=int(values["memory"]),
+            physical=int(values["physical"]),
+            cores=int(values["cores"]),
+            splitting=values["splitting"],
+            phases=tuple(int(phase) for phase in values["phases"].split(",")),
+        )
+    except (KeyError, ValueError) as error:
+        raise WireError(what, path, f"{line!r} is no share: {error}") from error
