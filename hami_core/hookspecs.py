@@ -107,9 +107,7 @@ def hami_check_health(kind: Kind, devices: Sequence[str], settings: Settings) ->
 
 
 @hookspec(firstresult=True)
-def hami_split(
-    kind: Kind, splitting: Splitting, inventory: DeviceInventory, settings: Settings
-) -> Sequence[Capacity] | None:
+def hami_split(kind: Kind, splitting: Splitting, inventory: DeviceInventory, settings: Settings) -> Sequence[Capacity] | None:
     """What the devices offer when split this way. Pure; published with the inventory, so the node's settings hold.
 
     A device that is in another splitting now is left out. Default: every device once, one slot, all its memory.
@@ -160,20 +158,16 @@ def hami_fit(kind: Kind, splitting: Splitting, requests: Sequence[Request], tabl
 
 
 @hookspec
-def hami_score(
-    kind: Kind, splitting: Splitting, requests: Sequence[Request], table: NodeTable, fit: Fit
-) -> Score | None:
+def hami_score(kind: Kind, splitting: Splitting, requests: Sequence[Request], table: NodeTable, fit: Fit) -> Score | None:
     """An opinion on all N nodes, 0..1, with a weight; every plugin may have one. Nodes that do not fit are ignored.
 
-    The core's own opinion is the pod's node policy (``policies``), with weight 1. The opinions on a kind are averaged by weight,
+    The core's own opinion is the pod's node policy (``policies``), with weight 1. Opinions on a kind are averaged by weight, and
     those of a pod's kinds are summed.
     """
 
 
 @hookspec(firstresult=True)
-def hami_place(
-    kind: Kind, splitting: Splitting, requests: Sequence[Request], row: NodeTable
-) -> Sequence[Share] | None:
+def hami_place(kind: Kind, splitting: Splitting, requests: Sequence[Request], row: NodeTable) -> Sequence[Share] | None:
     """Choose the devices on one node (a table of one row), or an empty answer if the requests no longer fit.
 
     Asked under the ledger's lock with live columns. ``count`` shares for each request, in the order of the requests.

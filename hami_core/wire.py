@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import cattrs
 from cattrs.preconf.json import make_converter
+from cattrs.v import format_exception
 
 from hami_core import names
 from hami_core.errors import WireError
@@ -38,12 +39,16 @@ VERSION = 1
 T = TypeVar("T")
 
 
+class _Mistyped(TypeError):
+    """A value of the wrong JSON type; its text shows the value, which cattrs' own words leave out."""
+
+
 def _exactly(kind: type[T]) -> Any:
     """A structure hook that takes values of one JSON type only: cattrs alone turns 7.9 into 7 and 5 into "5" in silence."""
 
     def structure(value: object, _: Any) -> T:
         if type(value) is not kind:
-            raise TypeError(f"{value!r} is no {kind.__name__}")
+            raise _Mistyped(f"{value!r} is no {kind.__name__}")
         return value
 
     return structure
@@ -67,11 +72,11 @@ def _only_from_a_list(shape: Any, converter: cattrs.Converter) -> Any:
 
     def structure(value: object, _: Any) -> tuple[Any, ...]:
         if not isinstance(value, list):
-            raise TypeError(f"{value!r} is no list")
+            raise _Mistyped(f"{value!r} is no list")
         if parts[-1] is Ellipsis:
             return tuple(converter.structure(value, list[parts[0]]))  # type: ignore[valid-type]
         if len(value) != len(parts):
-            raise ValueError(f"{value!r} must have {len(parts)} items")
+            raise _Mistyped(f"{value!r} must have {len(parts)} items")
         return tuple(converter.structure(item, part) for item, part in zip(value, parts, strict=True))
 
     return structure
@@ -92,7 +97,7 @@ def decode(shape: type[T], text: str | bytes, what: str) -> T:
     """
     try:
         raw = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the second: brackets without end
         raise WireError(what, "$", f"no JSON: {error}") from error
     if not isinstance(raw, dict):
         raise WireError(what, "$", "must be a JSON object")
@@ -100,17 +105,21 @@ def decode(shape: type[T], text: str | bytes, what: str) -> T:
         raise WireError(what, "$.v", f"version {raw.get('v')!r} is unknown, this build reads version {VERSION}")
     try:
         value: T = _CONVERTER.structure(raw, shape)
-        return value
     except Exception as error:  # cattrs groups all faults; the first with its path is what a person needs
-        message, _, path = cattrs.transform_error(error)[0].partition(" @ ")
+        message, _, path = cattrs.transform_error(error, format_exception=_fault)[0].partition(" @ ")
         raise WireError(what, path or "$", message) from error
+    return value
+
+
+def _fault(error: BaseException, shape: type | None) -> str:
+    return str(error) if isinstance(error, _Mistyped) else format_exception(error, shape)
 
 
 def limits_text(grant: str, shares: Iterable[Share], sections: Iterable[Grant]) -> str:
     """The limits file of one container: who holds it, its shares, and a section for each kind, closed by the end mark.
 
     The section [hami] says the shares in the core's own words, so that a grant can be read back from wherever it was written;
-    enforcers skip it. The other sections' insides are their kinds' own. The end mark shows a truncated file: that grants nothing.
+    enforcers skip it. The other sections' insides are their kinds' own. The end mark shows a truncated file, which is closed.
     """
     own = "".join(_share_line(share) for share in shares)
     body = "".join(f"[{section.kind}]\n{section.section}" for section in sections if section.section)

@@ -93,4 +93,7 @@ enum vgpu_closed vgpu_limits_parse(const char *text, size_t length, struct vgpu_
  */
 int vgpu_limits_parse_size(const char *value, uint64_t *bytes);
 
+/* Read "GPU-" or "MIG-" and 8-4-4-4-12 hexadecimal digits, LENGTH bytes in all. Returns whether TEXT is that. Pure. */
+int vgpu_limits_parse_uuid(const char *text, size_t length, uint8_t bytes[16]);
+
 #endif

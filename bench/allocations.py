@@ -1,0 +1,66 @@
+"""One pair of cuMemAlloc and cuMemFree through the interposer, against the same program on the bare simulated driver."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import hami_native
+from bench.interleave import Row, Timing, ratio
+from hami_core import names
+from hami_mock import machine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PAIRS, REPEATS, ROUNDS = 20_000, 21, 9
+LIVE = (0, 100, 1_000, 10_000)  # allocations that stay while the pairs are timed
+GOAL = 40e-9  # seconds that the interposer may add to a pair
+MIB = 1024 * 1024
+
+
+def rows() -> list[Row]:
+    """Bare, interposed and the difference, for every number of live allocations; of a process its fastest repetition."""
+    with tempfile.TemporaryDirectory() as folder:
+        bare, interposed = _environments(Path(folder))
+        program = _compiled(Path(folder))
+        return [row for live in LIVE for row in _rows(program, bare, interposed, live)]
+
+
+def _rows(program: Path, bare: Mapping[str, str], interposed: Mapping[str, str], live: int) -> list[Row]:
+    pairs = [(_seconds(program, bare, live), _seconds(program, interposed, live)) for _ in range(ROUNDS)]
+    alone, through = (Timing(seconds) for seconds in zip(*pairs, strict=True))
+    added = Timing([slower - faster for faster, slower in pairs])
+    subject, baseline = f"alloc+free, {live:,} live", "bare simulated driver"
+    return [
+        Row(subject, baseline, alone),
+        Row(subject, "through the interposer", through, baseline, ratio(through, alone)),
+        Row(subject, "added by it", added, baseline, ratio(added, alone), GOAL),
+    ]
+
+
+def _seconds(program: Path, environment: Mapping[str, str], live: int) -> float:
+    command = [str(program), str(PAIRS), str(REPEATS), str(live)]
+    answer = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=True)
+    return float(answer.stdout.split()[0]) * 1e-9
+
+
+def _compiled(folder: Path) -> Path:
+    program = folder / "pairs"
+    source = Path(__file__).with_name("pairs.c")
+    subprocess.run([sys.executable, "-m", "ziglang", "cc", "-O2", "-o", str(program), str(source), "-ldl"], check=True)
+    return program
+
+
+def _environments(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """That of a program on the bare machine, and that of one under a share of it."""
+    installed = machine.install("t4-node", folder / "machine")
+    limits = folder / names.LIMITS_FILE
+    device = f"device {installed.uuids[0]} memory={3000 * MIB} physical={15360 * MIB} cores=0"
+    limits.write_text(f"{names.LIMITS_HEADER}\ngrant bench/pairs\n[nvidia]\n{device}\n{names.LIMITS_END}\n")
+    bare = {**os.environ, "LD_LIBRARY_PATH": str(installed.libraries)}
+    return bare, {**bare, "LD_PRELOAD": str(hami_native.library()), names.ENV_LIMITS: str(limits)}

@@ -1,0 +1,79 @@
+/*
+ * Times alloc+free pairs through whatever libcuda.so.1 the loader finds: PAIRS pairs, REPEATS times, beside LIVE allocations that
+ * stay. Prints the fastest and the median repetition in ns a pair. With REPEATS 0 it runs `counted` once, for instruction counts.
+ */
+#include <dlfcn.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+typedef int (*init_fn)(unsigned int);
+typedef int (*retain_fn)(void **, int);
+typedef int (*current_fn)(void *);
+typedef int (*alloc_fn)(unsigned long long *, size_t);
+typedef int (*free_fn)(unsigned long long);
+
+static alloc_fn allocate;
+static free_fn release;
+
+__attribute__((noinline)) void counted(long pairs)
+{
+	for (long i = 0; i < pairs; i++) {
+		unsigned long long pointer;
+
+		if (allocate(&pointer, 4096) || release(pointer))
+			abort();
+	}
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static int ascending(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+int main(int argc, char **argv)
+{
+	void *driver = dlopen("libcuda.so.1", RTLD_NOW), *context;
+	long pairs = argc > 1 ? atol(argv[1]) : 20000, repeats = argc > 2 ? atol(argv[2]) : 41, live = argc > 3 ? atol(argv[3]) : 0;
+	double *ns = calloc((size_t)repeats + 1, sizeof(*ns));
+
+	if (!driver || !ns)
+		return 1;
+	allocate = (alloc_fn)dlsym(driver, "cuMemAlloc_v2");
+	release = (free_fn)dlsym(driver, "cuMemFree_v2");
+	if (((init_fn)dlsym(driver, "cuInit"))(0) || ((retain_fn)dlsym(driver, "cuDevicePrimaryCtxRetain"))(&context, 0) ||
+	    ((current_fn)dlsym(driver, "cuCtxSetCurrent"))(context))
+		return 1;
+	for (long i = 0; i < live; i++) {
+		unsigned long long pointer;
+
+		if (allocate(&pointer, 4096))
+			return 1;
+	}
+	counted(1000);
+	if (!repeats) {
+		counted(pairs);
+		return 0;
+	}
+	for (long r = 0; r < repeats; r++) {
+		uint64_t start = now_ns();
+
+		counted(pairs);
+		ns[r] = (double)(now_ns() - start) / (double)pairs;
+	}
+	qsort(ns, (size_t)repeats, sizeof(*ns), ascending);
+	printf("%.2f %.2f\n", ns[0], ns[repeats / 2]);
+	return 0;
+}

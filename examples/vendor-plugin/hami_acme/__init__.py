@@ -1,0 +1,1 @@
+"""Acme's cards for hami. The hooks are in ``plugin``."""

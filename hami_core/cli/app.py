@@ -1,0 +1,99 @@
+"""The root command, and the one place where an exception becomes a line and an exit status."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hami_core import __version__, names
+from hami_core.cli.session import Session
+from hami_core.errors import HamiError, UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Commands(click.Group):
+    """A group whose members come from the core and, by hook, from plugins. Plugins are loaded when somebody looks."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The core's own in the order of a day's work, then the plugins'."""
+        return [*self.commands, *sorted(set(self._brought(ctx)) - set(self.commands))]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The core's own first: no plugin can take a name that is ours, and ours need no plugin to be found."""
+        return self.commands.get(cmd_name) or self._brought(ctx).get(cmd_name)
+
+    def _brought(self, ctx: click.Context) -> dict[str, click.Command]:
+        answers = session(ctx).plugins.ask_each("hami_commands").by_plugin
+        return {str(command.name): command for answer in answers.values() for command in answer}
+
+
+def session(ctx: click.Context) -> Session:
+    """What this invocation knows. Made by the root command; for ``--help``, which comes before it, from defaults."""
+    root = ctx.find_root()
+    if root.obj is None:
+        root.obj = Session()
+    found: Session = root.obj
+    return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=False)
+@click.version_option(__version__, prog_name="hami")
+@click.option(
+    "--machine", metavar="NAME|FILE", envvar=names.ENV_MACHINE, help="Run on a simulated machine instead of this one."
+)
+@click.option(
+    "--config",
+    metavar="FILE",
+    envvar=names.ENV_CONFIG,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Settings, YAML in the chart's shape.",
+)
+@click.option("--set", "sets", metavar="PATH=VALUE", multiple=True, help="One setting; may be repeated.")
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.pass_context
+def hami(ctx: click.Context, machine: str | None, config: Path | None, sets: tuple[str, ...], debug: bool) -> None:
+    """Accelerators cut into shares, handed to workloads, and enforced inside the workload."""
+    ctx.obj = Session(machine, config, sets)
+    ctx.meta["debug"] = debug
+
+
+def invoke(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit status. Nothing escapes as a traceback unless --debug asks for it."""
+    debug = "--debug" in arguments
+    try:
+        status = hami.main(args=list(arguments), prog_name="hami", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130  # as a shell reports SIGINT
+    except HamiError as error:
+        return fail(error, debug)
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader has gone; Python would complain about it at exit
+        return 0
+    return status if isinstance(status, int) else 0
+
+
+def fail(error: HamiError, debug: bool = False) -> int:
+    """Say what went wrong in one line, and which exit status goes with it."""
+    if debug:
+        traceback.print_exception(error)
+    click.echo(f"hami: {error}", err=True)
+    return 2 if isinstance(error, UserError) else 1
+
+
+def _register() -> None:
+    from hami_core.cli import config, devices, play, plugins, ps, run
+
+    for command in (play.play, run.run, ps.ps, devices.devices, plugins.plugins, config.config):
+        hami.add_command(command)
+
+
+_register()

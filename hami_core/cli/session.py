@@ -1,0 +1,82 @@
+"""What one invocation of the command works with: plugins, settings, catalogue, host; each made when first asked for."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hami_core import names, plugins, settings
+from hami_core.errors import SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from hami_core.local.host import Host
+    from hami_core.plugins import Catalogue, Plugins
+    from hami_core.settings import Settings
+
+
+class Session:
+    """One invocation. Sources of settings, later ones win: defaults, --config, HAMI_SET, --set, the simulated machine."""
+
+    def __init__(self, machine: str | None = None, config: Path | None = None, sets: tuple[str, ...] = ()) -> None:
+        self._machine = machine or None
+        self._config = config
+        self._sets = sets
+
+    @cached_property
+    def plugins(self) -> Plugins:
+        """Every plugin that could be loaded; those that could not are told on stderr, once."""
+        loaded = plugins.load()
+        for failure in loaded.failures:
+            click.echo(f"hami: left out: {failure}", err=True)
+        return loaded
+
+    @cached_property
+    def host(self) -> Host:
+        """The machine to work on, simulated or this one, with its devices. Asks the drivers."""
+        from hami_core.local import host, state
+
+        opened = host.open_host(self.plugins, self._layers, self._machine, state.root())
+        for failure in opened.failures:
+            click.echo(f"hami: {failure}", err=True)
+        return opened
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings in force. Asks no driver, unless a simulated machine has settings to add."""
+        if self._machine:
+            return self.host.settings
+        return settings.resolve(plugins.settings_classes(self.plugins), self._layers)
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The kinds that there are."""
+        return plugins.catalogue(self.plugins, self.settings)
+
+    @cached_property
+    def _layers(self) -> list[tuple[str, Mapping[str, Any]]]:
+        layers: list[tuple[str, Mapping[str, Any]]] = []
+        if self._config is not None:
+            layers.append((str(self._config), settings.flatten(read_yaml(self._config), str(self._config))))
+        if text := os.environ.get(names.ENV_SET):
+            layers.append((names.ENV_SET, settings.assignments(text.split(","), names.ENV_SET)))
+        if self._sets:
+            layers.append(("--set", settings.assignments(self._sets, "--set")))
+        return layers
+
+
+def read_yaml(path: Path) -> object:
+    """The document of a YAML file. SettingsError: no such file, or no YAML, with the line."""
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise SettingsError("$", f"cannot be read: {error.strerror}", str(path)) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise SettingsError("$", f"is no YAML: {' '.join(str(error).split())}", str(path)) from error

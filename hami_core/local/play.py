@@ -1,0 +1,249 @@
+"""Pods from their first container to their last: admitted, started in order, watched, stopped, and their holdings given back.
+
+Init containers run one after the other, sidecars from their place in the list until the ordinary containers have ended. Several
+pods run at the same time. The first signal to us stops them all (twice: kills them); every way out gives back what was held.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from hami_core.local import admission, environment, output, processes
+from hami_core.local.containers import Backoff, Runs, Setting
+from hami_core.local.events import BY_SIGNAL, TIMED_OUT, Finished, Granted, Noted, Played, PodResult, Queued
+from hami_core.local.manifest import INIT, MAIN, SIDECAR
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from hami_core.decision import Ask
+    from hami_core.local.admission import Admitted
+    from hami_core.local.events import Event
+    from hami_core.local.host import Host
+    from hami_core.local.manifest import Container, PodSpec
+    from hami_core.local.output import Output
+    from hami_core.model import Share
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def play(
+    host: Host,
+    pods: Sequence[PodSpec],
+    tell: Callable[[Event], None],
+    passed_on: Output = output.THROUGH,
+    backoff: Backoff = Backoff(),  # noqa: B008  # frozen
+) -> Played:
+    """Run these pods on the machine until they have ended, and say how. ``tell`` hears of every event as it happens.
+
+    To be called in the main thread, because it listens for signals. UserError, before anything is started or held: a pod asks
+    for what cannot be meant, could never fit, or names a program that this host does not have.
+    """
+    asked = [admission.asks(host, pod) for pod in pods]
+    for pod in pods:
+        _check_programs(host, pod)
+    output.remove_old_logs(host.folder)
+    run = _Play(host, tell, passed_on, backoff, pods)
+    return asyncio.run(run.all(asked))
+
+
+def _check_programs(host: Host, pod: PodSpec) -> None:
+    for container in pod.containers:
+        env = environment.of(host, container, (), host.folder.path, os.environ)
+        processes.check(container.argv, env, container.folder, f'pod "{pod.label}", container "{container.name}"')
+
+
+@define(eq=False)
+class _Play:
+    """One command's pods. Single-threaded: everything happens in one event loop."""
+
+    host: Host
+    tell: Callable[[Event], None]
+    output: Output
+    backoff: Backoff
+    pods: Sequence[PodSpec]
+    lives: list[_Life] = field(factory=list)
+    received: int = 0  # the signal that ends it all
+    tasks: list[asyncio.Task[PodResult]] = field(factory=list)
+
+    async def all(self, asked: Sequence[Sequence[Ask]]) -> Played:
+        loop = asyncio.get_running_loop()
+        for number in SIGNALS:
+            loop.add_signal_handler(number, self._interrupt, number)
+        self.lives = [_Life(self, pod, asks) for pod, asks in zip(self.pods, asked, strict=True)]
+        self.tasks = [asyncio.ensure_future(life.live()) for life in self.lives]
+        try:
+            results = await asyncio.gather(*self.tasks)
+        finally:
+            await self._stop_all()
+        return Played(self.host.name, self.host.machine is not None, tuple(results))
+
+    async def _stop_all(self) -> None:
+        """One pod ended in an error of ours, which is on its way up: the others give back what they hold first."""
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    def _interrupt(self, number: int) -> None:
+        """The first signal asks every container to end: an interactive one gets it as it is, others SIGTERM. A second kills."""
+        again, self.received = bool(self.received), number
+        for life in self.lives:
+            for runs in life.runs.values():
+                runs.stop_signal = number if self.output.interactive else signal.SIGTERM
+                if again:
+                    runs.kill()
+        if not again:
+            for life in self.lives:
+                life.stop()
+
+    def prefix(self, pod: PodSpec, container: Container) -> str:
+        """What stands before a container's lines: as little as tells it apart. Empty: it is alone."""
+        several_here = len(pod.containers) > 1
+        if len(self.pods) == 1:
+            return f"{container.name} | " if several_here else ""
+        return f"{pod.label}/{container.name} | " if several_here else f"{pod.label} | "
+
+
+@define(eq=False)
+class _Life:
+    """One pod of the command, from the queue to its result."""
+
+    play: _Play
+    pod: PodSpec
+    asked: Sequence[Ask]
+    runs: dict[str, Runs] = field(factory=dict)
+    shares: tuple[Share, ...] = ()
+    notes: tuple[str, ...] = ()
+    waited_s: float = 0.0
+    reason: str = ""
+    body: asyncio.Task[int] | None = None
+
+    async def live(self) -> PodResult:
+        for note in self.pod.notes:
+            self.play.tell(Noted(self.pod.label, note))
+        self.notes = self.pod.notes
+        self.body = asyncio.ensure_future(self._hold())
+        try:
+            status = await asyncio.shield(self.body)
+        except asyncio.CancelledError:
+            self.stop()
+            with suppress(asyncio.CancelledError):
+                await self.body
+            if not self.play.received:
+                raise
+            status = self._stopped_status()
+        return self._result(status)
+
+    def stop(self) -> None:
+        """Make the pod end: its containers are stopped, its place in the queue or its shares are given back."""
+        if self.body:
+            self.reason = self.reason or "interrupted"
+            self.body.cancel()
+
+    async def _hold(self) -> int:
+        label, began = self.pod.label, time.monotonic()
+        admitted = await admission.admit(self.play.host, self.pod, self.asked, lambda why: self.play.tell(Queued(label, why)))
+        status = BY_SIGNAL + signal.SIGKILL
+        try:
+            self._granted(admitted, time.monotonic() - began)
+            status = await self._within_deadline()
+        except asyncio.CancelledError:
+            status = self._stopped_status()
+            raise
+        finally:
+            gone = await asyncio.shield(admission.release(self.play.host, admitted.lease))
+            self.play.tell(Finished(label, status, self.reason, kept=not gone))
+        return status
+
+    def _granted(self, admitted: Admitted, waited_s: float) -> None:
+        host, label = self.play.host, self.pod.label
+        self.shares, self.waited_s = admitted.lease.record.holding.shares, waited_s
+        told = admission.notes(host.catalogue.kinds, self.shares, self.asked)
+        self.notes += told
+        self.play.tell(Granted(label, self.shares, waited_s, told))
+        setting = Setting(label, admitted.lease, self.pod.grace, self.play.backoff, self.play.output, self.play.tell)
+        for container in self.pod.containers:
+            self.runs[container.name] = self._prepared(container, admitted, setting)
+
+    def _prepared(self, container: Container, admitted: Admitted, setting: Setting) -> Runs:
+        grants = admitted.grants.get(container.name, ())
+        env = environment.of(self.play.host, container, grants, admitted.lease.limits(container.name), os.environ)
+        prefix = self.play.prefix(self.pod, container)
+        piped = prefix or self.play.output.to_stderr
+        log = self.play.host.folder.logs / self.pod.uid / f"{container.name}.log" if piped else None
+        return Runs(container, setting, env, prefix, log)
+
+    async def _within_deadline(self) -> int:
+        try:
+            async with asyncio.timeout(self.pod.deadline):
+                return await self._in_order()
+        except TimeoutError:
+            self.reason = f"activeDeadlineSeconds: {self.pod.deadline} are over"
+            return self._main_status() or TIMED_OUT
+
+    async def _in_order(self) -> int:
+        """Init containers, then the ordinary ones; sidecars beside them from their place on."""
+        sidecars: list[asyncio.Task[int]] = []
+        try:
+            for runs in self._of(INIT, SIDECAR):
+                if runs.container.role == SIDECAR:
+                    sidecars.append(asyncio.ensure_future(runs.run()))
+                    await asyncio.sleep(0)  # started before what comes after it
+                elif status := await runs.run():
+                    self.reason = f'init container "{runs.container.name}" failed'
+                    return status
+            await _together([asyncio.ensure_future(runs.run()) for runs in self._of(MAIN)])
+            return self._main_status()
+        finally:
+            for sidecar in reversed(sidecars):
+                await _cancelled(sidecar)
+
+    def _of(self, *roles: str) -> Iterator[Runs]:
+        return (runs for runs in self.runs.values() if runs.container.role in roles)
+
+    def _main_status(self) -> int:
+        """That of the first ordinary container that failed."""
+        return next((runs.status for runs in self._of(MAIN) if runs.status), 0)
+
+    def _stopped_status(self) -> int:
+        """What the containers made of the signal; the signal's own if none had been started."""
+        if any(runs.status is not None for runs in self._of(MAIN)):
+            return self._main_status()
+        return BY_SIGNAL + (self.play.received or signal.SIGTERM)
+
+    def _result(self, status: int) -> PodResult:
+        return PodResult(
+            pod=self.pod.label,
+            name=self.pod.name,
+            namespace=self.pod.namespace,
+            uid=self.pod.uid,
+            status=status,
+            reason=self.reason,
+            waited_s=round(self.waited_s, 3),
+            shares=self.shares,
+            containers=tuple(runs.result() for runs in self.runs.values()),
+            notes=self.notes,
+        )
+
+
+async def _together(tasks: Sequence[asyncio.Task[int]]) -> None:
+    """Wait for all; cancelled, or if one raises, every task has ended before this does."""
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _cancelled(task: asyncio.Task[int]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task

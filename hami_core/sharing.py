@@ -1,0 +1,127 @@
+"""The core's own plugin: devices cut into shares by memory, cores and slots. What an owner leaves open is answered here.
+
+Ordinary implementations, marked trylast, of the hooks that a stranger would use. Arithmetic lives in ``placement``,
+``policies`` and ``requests``, imported when first asked, because numpy is slow to load.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from hami_core.hookspecs import hookimpl
+from hami_core.model import Capacity, Grant, Mounts, Policy
+from hami_core.settings import setting
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hami_core.model import DeviceInventory, Fit, Kind, Pod, Request, Score, Share, Splitting
+    from hami_core.settings import Settings
+    from hami_core.table import NodeTable
+
+MIB = 1024 * 1024
+POLICIES = ("binpack", "spread")
+
+
+@frozen
+class CoreSettings:
+    """What a pod gets that names no policy of its own. HAMi's names and defaults."""
+
+    node_policy: str = setting(
+        "scheduler.defaultSchedulerPolicy.nodeSchedulerPolicy",
+        "binpack",
+        "Which of several fitting nodes is taken: the fullest (binpack) or the emptiest (spread).",
+        choices=POLICIES,
+    )
+    device_policy: str = setting(
+        "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy",
+        "spread",
+        "Which of several fitting devices of a node is taken: the fullest (binpack) or the emptiest (spread).",
+        choices=POLICIES,
+    )
+
+
+@hookimpl
+def hami_settings() -> type[CoreSettings]:
+    """The default policies."""
+    return CoreSettings
+
+
+@hookimpl(trylast=True)
+def hami_parse(kind: Kind, pod: Pod, settings: Settings) -> Sequence[Request]:
+    """By the kind's resource names and defaults."""
+    from hami_core.requests import parse
+
+    return parse(kind, pod, default_policy(settings))
+
+
+def default_policy(settings: Settings) -> Policy:
+    """The policy of a pod that names none."""
+    core = settings[CoreSettings]
+    return Policy(core.node_policy, core.device_policy)
+
+
+@hookimpl(trylast=True)
+def hami_split(inventory: DeviceInventory) -> Sequence[Capacity]:
+    """Every device once, one slot, all its memory."""
+    return [
+        Capacity(
+            device=device.id,
+            model=device.model,
+            slots=1,
+            memory=device.memory,
+            physical=device.memory,
+            cores=device.cores,
+            numa=device.numa,
+            healthy=not device.sick,
+        )
+        for device in inventory.devices
+    ]
+
+
+@hookimpl(trylast=True)
+def hami_fit(requests: Sequence[Request], table: NodeTable) -> Fit:
+    """By count, health, slots, memory and cores."""
+    from hami_core.placement import fit
+
+    return fit(requests, table)
+
+
+@hookimpl(trylast=True)
+def hami_score(requests: Sequence[Request], table: NodeTable) -> Score:
+    """By the pod's node policy."""
+    from hami_core.policies import score
+
+    return score(requests, table)
+
+
+@hookimpl(trylast=True)
+def hami_place(splitting: Splitting, requests: Sequence[Request], row: NodeTable) -> Sequence[Share]:
+    """The devices that fit found, by the pod's device policy."""
+    from hami_core.placement import place
+
+    return place(requests, row, splitting.name)
+
+
+@hookimpl(trylast=True)
+def hami_grant(kind: Kind, shares: Sequence[Share]) -> Grant:
+    """Device ids joined by commas; a ``device`` line for each share, in bytes, and the options of the request."""
+    lines = [
+        f"device {share.device} memory={share.memory * MIB} physical={share.physical * MIB} cores={share.cores}\n"
+        for share in shares
+    ]
+    options = [f"{key}={value}\n" for key, value in shares[0].options]
+    return Grant(
+        container=shares[0].container,
+        kind=kind.name,
+        visible=",".join(share.device for share in shares),
+        section="".join(lines + options),
+    )
+
+
+@hookimpl(trylast=True)
+def hami_mounts(kind: Kind) -> Mounts:
+    """Nothing to mount; the visible-devices variable shows nothing until a grant overrides it."""
+    return Mounts(env=((kind.visible_env, kind.hidden),))

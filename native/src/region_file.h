@@ -1,0 +1,39 @@
+/*
+ * The region as a file: found, checked, created, replaced when damaged, mapped. What is in it is region.h's; what its numbers
+ * mean is slots.h's.
+ */
+#ifndef VGPU_REGION_FILE_H
+#define VGPU_REGION_FILE_H
+
+#include <stddef.h>
+
+#include "limits.h"
+#include "region.h"
+
+struct vgpu_region_file {
+	struct vgpu_region *region;	/* mapped shared, VGPU_REGION_SIZE bytes */
+	int file;			/* keeps the shared lock on VGPU_LOCK_USERS; never read or written */
+};
+
+/*
+ * Attach to the region PATH of LIMITS' grant; create it, with MODE, where there is none; replace it where it is damaged or
+ * another grant's and nobody uses it. Takes no time that depends on other processes: a lock that is held is tried again for
+ * one second at most. True on success. On false *REASON is one sentence, and nothing is mapped: the caller refuses
+ * allocations. No allocation; file system calls; errno changes.
+ */
+int vgpu_region_attach(const char *path, unsigned mode, const struct vgpu_limits *limits, struct vgpu_region_file *attached,
+                       char reason[VGPU_FAULT_LENGTH]);
+
+/* Take the shared lock on VGPU_LOCK_ANONYMOUS, for as long as the file stays open. */
+void vgpu_region_join_anonymous(const struct vgpu_region_file *attached);
+
+/* Empty the anonymous slot if none of its users lives. Does nothing in a process that is one of them. */
+void vgpu_region_reap_anonymous(const char *path, const struct vgpu_region_file *attached);
+
+/*
+ * What is wrong with SIZE bytes that should be a region, or NULL. With LIMITS also: whose they are. Reads the header and the
+ * devices' uuids, each within SIZE. Pure.
+ */
+const char *vgpu_region_fault(const struct vgpu_region *region, size_t size, const struct vgpu_limits *limits);
+
+#endif

@@ -1,0 +1,196 @@
+"""A simulated machine as a folder: ``lib/`` with the driver libraries, ``state`` beside it. Install it, find it, read what is true on it.
+
+Programs use it by ``LD_LIBRARY_PATH=<folder>/lib``; the libraries find the state as ``../state`` from where they lie.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from hami_core import model
+from hami_core.errors import StateError
+from hami_mock import state
+from hami_mock.description import load, shipped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hami_mock.description import Description
+
+DRIVER_ROOT = "devicePlugin.nvidiaDriverRoot"  # the nvidia plugin's ordinary setting
+DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
+
+
+@frozen
+class Machine:
+    """An installed machine."""
+
+    name: str
+    folder: Path
+    uuids: tuple[str, ...]  # by index
+
+    @property
+    def libraries(self) -> Path:
+        """The folder for LD_LIBRARY_PATH."""
+        return self.folder / "lib"
+
+
+@frozen
+class DeviceTruth:
+    """What one GPU holds, in bytes, by the driver's own books."""
+
+    index: int
+    uuid: str
+    name: str
+    total: int
+    requested: int  # what programs asked for
+    physical: int  # what it takes: rounded up, with contexts
+    requested_peak: int
+    physical_peak: int
+
+
+@frozen
+class ProcessTruth:
+    """What one live process holds on one GPU, in bytes."""
+
+    pid: int
+    start_time: int  # clock ticks since boot
+    device: int  # index
+    uuid: str
+    requested: int
+    physical: int
+    context: int  # of physical
+
+
+@frozen
+class Truth:
+    machine: str
+    devices: tuple[DeviceTruth, ...]
+    processes: tuple[ProcessTruth, ...]
+
+
+def names() -> tuple[str, ...]:
+    """The machines that can be installed by name."""
+    return shipped()
+
+
+def find(name: str, state_folder: Path) -> model.Machine | None:
+    """The machine of this name, installed in a folder of the local state; None: no such machine, and no path to a TOML file either.
+
+    Raises what ``install`` raises.
+    """
+    if name not in names() and not name.endswith(".toml"):
+        return None
+    description = load(name)
+    found = _install(description, folder_of(description.machine, state_folder))
+    return model.Machine(
+        name=found.name,
+        folder=str(found.folder),
+        settings=((DRIVER_ROOT, str(found.folder)),),
+        library_path=(str(found.libraries),),
+    )
+
+
+def folder_of(machine: str, state_folder: Path) -> Path:
+    """Where local mode keeps a machine: beside the holdings on it."""
+    return state_folder / machine / "simulated"
+
+
+def install(name_or_path: str, folder: Path) -> Machine:
+    """The machine in FOLDER, made if it is not there; one that is there keeps its state.
+
+    Safe between several processes at once. Raises DescriptionError; StateError if another machine, or one of the same name with another
+    description, lives in the folder.
+    """
+    return _install(load(name_or_path), folder)
+
+
+def _install(description: Description, folder: Path) -> Machine:
+    facts = state.compile_facts(description)
+    folder = folder.absolute()
+    with _alone(folder):
+        _put_libraries(folder / "lib")
+        _put_state(folder / "state", facts)
+    return Machine(description.machine, folder, tuple(gpu.uuid for gpu in description.gpus))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "lock").open("w")
+    except OSError as error:
+        raise StateError(f"{folder}: {error.strerror}") from error
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _put_libraries(folder: Path) -> None:
+    """Copy what differs, by rename: a running program keeps the file that it has mapped."""
+    folder.mkdir(exist_ok=True)
+    for name in DRIVER:
+        source, target = state.LIBRARIES / name, folder / name
+        if not target.exists() or source.read_bytes() != target.read_bytes():
+            fresh = folder / f".{name}"
+            shutil.copy(source, fresh)
+            fresh.rename(target)
+
+
+def _put_state(path: Path, facts: object) -> None:
+    if not path.exists():
+        fresh = path.with_name(f".state.{os.getpid()}")
+        fresh.unlink(missing_ok=True)
+        state.create(fresh, facts)
+        fresh.rename(path)
+        return
+    found = state.read_facts(path)
+    if bytes(found.digest) != bytes(facts.digest):  # type: ignore[attr-defined]
+        raise StateError(
+            f"{path.parent}: holds the machine {state.text(found.name)}, made from another description; "
+            "remove the folder or choose another"
+        )
+
+
+def truth(folder: Path) -> Truth:
+    """What is allocated on the machine in FOLDER right now; what dead processes held is gone. Raises StateError."""
+    path = folder / "state"
+    facts = state.read_facts(path)
+    devices, rows = state.read_truth(path)
+    uuids = [state.uuid_of(facts.chip[index]) for index in range(facts.chips)]
+    return Truth(
+        machine=state.text(facts.name),
+        devices=tuple(
+            DeviceTruth(
+                index=index,
+                uuid=uuids[index],
+                name=state.text(facts.chip[index].name),
+                total=facts.chip[index].memory_bytes,
+                requested=devices[index].requested,
+                physical=devices[index].physical,
+                requested_peak=devices[index].requested_peak,
+                physical_peak=devices[index].physical_peak,
+            )
+            for index in range(facts.chips)
+        ),
+        processes=tuple(
+            ProcessTruth(row.pid, row.start_time, row.device, uuids[row.device], row.requested, row.physical, row.context)
+            for row in rows
+        ),
+    )
+
+
+def reset_peaks(folder: Path) -> None:
+    """Make every peak the present value. Raises StateError."""
+    state.reset_peaks(folder / "state")
+
+
+def set_latency(folder: Path, nanoseconds: int) -> None:
+    """Make every driver call on memory and contexts take so much longer, 0 for none. Raises StateError."""
+    state.set_latency(folder / "state", nanoseconds)

@@ -1,0 +1,50 @@
+"""What NVIDIA's containers ask by variables of their own: recorded with the grant, so that no container can loosen it later."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from hami_core import requests
+from hami_core.errors import ValidationError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from hami_core.model import Kind, Pod, Policy, Request
+
+CORE_POLICY = "GPU_CORE_UTILIZATION_POLICY"
+OOM_KILLER = "ACTIVE_OOM_KILLER"
+_POLICIES = {"default": "default", "force": "force", "disable": "disable"}
+_OOM = {"false": "refuse", "true": "kill"}
+KILL_NOTE = f"{OOM_KILLER}: true is recorded; this build refuses the allocation and ends no process"
+
+
+def parse(kind: Kind, pod: Pod, default: Policy) -> tuple[Request, ...]:
+    """The core's requests, each with the words ``policy`` and ``oom`` of the limits file among its options.
+
+    ValidationError: a word that is neither a policy nor a truth value.
+    """
+    variables = {runs.name: _variables(runs.spec) for runs in requests.containers(pod)}
+    return tuple(_with_words(request, variables[request.container]) for request in requests.parse(kind, pod, default))
+
+
+def _variables(container: Mapping[str, object]) -> dict[str, str]:
+    env = container.get("env") or []
+    assert isinstance(env, list)  # the API server and local mode's manifest check see to it
+    return {variable["name"]: str(variable.get("value", "")) for variable in env}
+
+
+def _with_words(request: Request, env: Mapping[str, str]) -> Request:
+    policy = _word(env, CORE_POLICY, "default", _POLICIES, request.container)
+    oom = _word(env, OOM_KILLER, "false", _OOM, request.container)
+    notes = (*request.notes, KILL_NOTE) if oom == "kill" else request.notes
+    return evolve(request, options=(*request.options, ("policy", policy), ("oom", oom)), notes=notes)
+
+
+def _word(env: Mapping[str, str], name: str, default: str, words: Mapping[str, str], container: str) -> str:
+    value = env.get(name, default)
+    if value.lower() not in words:
+        raise ValidationError(name, value, f"give one of {', '.join(words)}", f'container "{container}"')
+    return words[value.lower()]

@@ -1,0 +1,80 @@
+"""The columns: built, looked at through windows, and locked for hooks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from hami_core import table
+from tests.core.fleet import a_capacity, a_row, a_table
+
+
+def test_a_narrow_node_is_padded_with_absent_devices_of_no_capacity() -> None:
+    columns = a_table([a_capacity("d0"), a_capacity("d1")], [a_capacity("e0", numa=1)], [])
+
+    assert columns.shape == (3, 2)
+    assert columns.present.tolist() == [[True, True], [True, False], [False, False]]
+    assert columns.memory.tolist() == [[8000, 8000], [8000, 0], [0, 0]]
+    assert columns.healthy.tolist() == columns.present.tolist()
+    assert columns.numa.tolist() == [[-1, -1], [1, -1], [-1, -1]]
+    assert columns.devices == (("d0", "d1"), ("e0",), ())
+
+
+def test_one_device_column_of_all_nodes_is_contiguous() -> None:
+    assert a_table([a_capacity()], [a_capacity()]).memory.flags.f_contiguous
+
+
+def test_extra_columns_have_the_splitting_s_type() -> None:
+    rows = [("n0", [a_capacity(extra=(("slices", 7),))]), ("n1", [a_capacity()])]
+
+    columns = table.build(rows, [("slices", "int8")])
+
+    assert columns.extra["slices"].dtype == np.int8
+    assert columns.extra["slices"].tolist() == [[7], [0]]
+
+
+def test_a_row_follows_its_table() -> None:
+    columns = a_table([a_capacity()], [a_capacity("e0")])
+    row = columns.row(1)
+
+    columns.take(1, 0, 1, 3000, 30)
+
+    assert (row.nodes, row.devices, row.shape) == (("n1",), (("e0",),), (1, 1))
+    assert (row.slots_used.tolist(), row.memory_used.tolist(), row.cores_used.tolist()) == ([[1]], [[3000]], [[30]])
+
+
+def test_a_locked_view_cannot_be_written_and_follows_its_table() -> None:
+    columns = a_row(8000)
+    locked = columns.locked()
+
+    columns.take(0, 0, 1, 3000, 0)
+
+    assert locked.memory_used.tolist() == [[3000]]
+    assert locked.locked() is locked
+    assert locked.row(0).locked().memory_used.tolist() == [[3000]]
+    with pytest.raises(ValueError, match="read-only"):
+        locked.take(0, 0, 1, 1, 1)
+
+
+def test_the_lock_covers_every_column() -> None:
+    columns = table.build([("n0", [a_capacity(extra=(("slices", 7),))])], [("slices", "int8")]).locked()
+    arrays = [value for name in columns.__slots__ if isinstance(value := getattr(columns, name, None), np.ndarray)]  # type: ignore[attr-defined]
+
+    assert len(arrays) == 10
+    assert not any(array.flags.writeable for array in [*arrays, *columns.extra.values()])
+
+
+def test_a_row_of_a_locked_table_is_locked() -> None:
+    assert not a_row(8000).locked().row(0).memory_used.flags.writeable
+
+
+def test_an_idle_table_has_nothing_taken_and_leaves_the_other_as_it_was() -> None:
+    columns = a_row(8000, used=[3000])
+
+    assert columns.idle().memory_used.tolist() == [[0]]
+    assert columns.idle().memory is columns.memory
+    assert columns.memory_used.tolist() == [[3000]]
+
+
+def test_an_idle_table_of_a_locked_one_is_idle_too() -> None:
+    assert a_row(8000, used=[3000]).locked().idle().locked().memory_used.tolist() == [[0]]

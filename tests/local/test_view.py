@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+from hami_core.local import admission, procfs, queue, view
+from hami_core.local.admission import Admitted
+from hami_core.local.host import Host
+from hami_core.local.queue import Ticket
+from hami_core.local.view import HoldingView, Ps, ShareView
+from hami_core.model import ProcessUse
+
+from tests.local.acme import Acme, a_container, a_host, a_pod, card
+
+
+def hold(here: Host, mem: int) -> Admitted:
+    """A pod's holding, whose only process is this one."""
+    pod = a_pod(here, a_container(limits={**card(mem), "acme.dev/cores": 30}))
+    admitted = asyncio.run(admission.admit(here, pod, admission.asks(here, pod), lambda _: None))
+    admitted.lease.add_group("main", procfs.identity(os.getpgrp()))
+    return admitted
+
+
+def test_an_idle_machine_shows_its_devices_and_nobody(tmp_path: Path) -> None:
+    here = a_host(tmp_path, [8000])
+
+    (device,) = view.devices(here)
+
+    assert view.ps(here) == Ps((), (), ())
+    assert (device.device, device.model, device.memory, device.memory_free, device.slots_free) == ("card-0", "Acme One", 8000, 8000, 10)
+
+
+def test_what_is_held_is_shown_with_its_use(tmp_path: Path) -> None:
+    uses = [ProcessUse("card-0", os.getpid(), 700), ProcessUse("card-0", 1, 5)]
+    here = a_host(tmp_path, plugin=Acme([8000], uses=uses))
+    admitted = hold(here, 3000)
+
+    found = view.ps(here)
+
+    pids = procfs.members(procfs.identity(os.getpgrp()))
+    assert os.getpid() in pids
+    (holding,) = found.holdings
+    assert holding == HoldingView(
+        uid=admitted.lease.record.holding.uid,
+        name="pod",
+        namespace="default",
+        age_s=holding.age_s,
+        owner=os.getpid(),
+        owner_is_running=True,
+        shares=(ShareView("main", "acme", "card-0", 3000, 30, 700, pids),),
+    )
+    admitted.lease.close()
+
+
+def test_free_is_what_is_not_held(tmp_path: Path) -> None:
+    here = a_host(tmp_path)
+    admitted = hold(here, 3000)
+
+    (device,) = view.devices(here)
+
+    assert (device.memory_free, device.slots_free, device.cores_free, device.holders) == (5000, 9, 70, ("pod",))
+    admitted.lease.close()
+
+
+def test_a_broken_record_is_told_and_hides_nothing(tmp_path: Path) -> None:
+    here = a_host(tmp_path)
+    broken, sound = hold(here, 1000), hold(here, 2000)
+    (broken.lease.path / "holding.json").write_text("{")
+
+    found = view.ps(here)
+
+    assert sorted(holding.shares[0].memory for holding in found.holdings) == [1000, 2000]
+    assert len(found.faults) == 1
+    broken.lease.close()
+    sound.lease.close()
+
+
+def test_who_waits_is_shown_with_the_reason(tmp_path: Path) -> None:
+    here = a_host(tmp_path)
+    place = queue.join(here.folder, Ticket("u", "pod", "default", ("acme",), 7, 0, "full"))
+
+    (waiting,) = view.ps(here).waiting
+
+    assert (waiting.name, waiting.owner, waiting.why) == ("pod", 7, "full")
+    place.leave()
+
+
+def test_looking_waits_for_nobody(tmp_path: Path) -> None:
+    here = a_host(tmp_path)
+
+    async def while_somebody_decides() -> Ps:
+        async with admission.locks.locked(here.folder.lock):
+            return view.ps(here)
+
+    assert asyncio.run(while_somebody_decides()) == Ps((), (), ())

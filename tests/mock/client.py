@@ -1,0 +1,55 @@
+"""A program on a simulated machine, told what to call: a JSON list a line on stdin, a JSON list a line on stdout.
+
+``["cuMemAlloc_v2", "out", 4096]`` calls that function of libcuda.so.1 (``nvml...`` of libnvidia-ml.so.1) with the address of a
+fresh 64-bit zero for every "out", and of a text buffer for every "text"; it answers the result and what was written there.
+``["fork", ...]`` does one such call in a child. Run with the machine's libraries on LD_LIBRARY_PATH.
+"""
+
+import ctypes
+import json
+import os
+import sys
+
+LIBRARIES = {"cu": "libcuda.so.1", "nv": "libnvidia-ml.so.1"}
+TEXT = 256
+
+
+def place(argument):
+    if argument == "out":
+        return ctypes.pointer(ctypes.c_uint64(0))
+    if argument == "text":
+        return ctypes.create_string_buffer(TEXT)
+    if isinstance(argument, str):
+        return ctypes.c_char_p(argument.encode())
+    return ctypes.c_uint64(argument)
+
+
+def call(name, *arguments):
+    places = [place(argument) for argument in arguments]
+    result = getattr(ctypes.CDLL(LIBRARIES[name[:2]]), name)(*places)
+    outs = [each.contents.value for each in places if hasattr(each, "contents")]
+    texts = [each.value.decode() for each, argument in zip(places, arguments, strict=True) if argument == "text"]
+    return [result, *outs, *texts]
+
+
+def in_child(name, *arguments):
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        os.write(writer, json.dumps(call(name, *arguments)).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        found = json.loads(answer.read())
+    os.waitpid(child, 0)
+    return found
+
+
+for line in sys.stdin:
+    name, *arguments = json.loads(line)
+    if name == "fork":
+        answer = in_child(*arguments)
+    elif name == "exec":
+        os.execvp(arguments[0], arguments)
+    else:
+        answer = call(name, *arguments)
+    print(json.dumps(answer), flush=True)
