@@ -9,7 +9,7 @@ import statistics
 import time
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 class Timing:
     """What one candidate took: seconds for one call, a value for each round, in the order of the rounds."""
 
-    seconds: tuple[float, ...] = field(converter=tuple)
+    seconds: Sequence[float]
 
     @property
     def least(self) -> float:

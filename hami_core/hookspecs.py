@@ -161,8 +161,8 @@ def hami_fit(kind: Kind, splitting: Splitting, requests: Sequence[Request], tabl
 def hami_score(kind: Kind, splitting: Splitting, requests: Sequence[Request], table: NodeTable, fit: Fit) -> Score | None:
     """An opinion on all N nodes, 0..1, with a weight; every plugin may have one. Nodes that do not fit are ignored.
 
-    The core's own opinion is the pod's node policy (``policies``), with weight 1. Opinions on a kind are averaged by weight, and
-    those of a pod's kinds are summed.
+    The core's own opinion is the pod's node policy (``policies``), with weight 1. Opinions on a kind are averaged by weight,
+    and those of a pod's kinds are summed.
     """
 
 

@@ -89,11 +89,11 @@ def place(requests: Sequence[Request], row: NodeTable, splitting: str) -> tuple[
 
 
 def needed_memory(request: Request, table: NodeTable) -> Numbers:
-    """MiB that one share of the request takes on each device, (N, W). Percentages are of the metal, rounded down."""
+    """MiB that one share of the request takes on each device, (N, W). Percentages are of the metal, rounded down, 1 at least."""
     if request.memory is not None:
         return np.full(table.shape, request.memory, np.int64, order="F")
     assert request.percent is not None  # Request's own invariant
-    return table.physical * request.percent // 100
+    return np.maximum(table.physical * request.percent // 100, 1)
 
 
 def candidates(request: Request, table: NodeTable, claims: Claims, memory: Numbers) -> tuple[Mask, NDArray[np.int8]]:

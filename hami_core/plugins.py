@@ -113,7 +113,8 @@ def _found(point: metadata.EntryPoint) -> Found:
 
 def load(candidates: Iterable[Found] | None = None, block: str | None = None) -> Plugins:
     """The core's defaults and every plugin that can be had, less those named in ``block`` (default: HAMI_BLOCK)."""
-    blocked = {name.strip() for name in (os.environ.get(names.ENV_BLOCK, "") if block is None else block).split(",")}
+    text = os.environ.get(names.ENV_BLOCK, "") if block is None else block
+    blocked = {name for part in text.split(",") if (name := part.strip())}
     manager = pluggy.PluginManager(names.ENTRY_POINTS)
     manager.add_hookspecs(hookspecs)
     manager.register(sharing, CORE)
@@ -127,7 +128,12 @@ def load(candidates: Iterable[Found] | None = None, block: str | None = None) ->
             loaded.append(_loaded(manager, candidate))
         else:
             failures.append(Failure(candidate.name, error))
+    failures += [Failure(name, _blocks_nobody(name)) for name in sorted(blocked - set(left_out))]
     return Plugins(manager, tuple(loaded), tuple(failures), tuple(left_out))
+
+
+def _blocks_nobody(name: str) -> PluginError:
+    return PluginError(name, f"{names.ENV_BLOCK} names it, and there is none of this name; `hami plugins` shows which are")
 
 
 def admit(manager: pluggy.PluginManager, candidate: Found) -> BaseException | None:

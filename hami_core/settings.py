@@ -173,8 +173,8 @@ def _expected(declaration: Declaration) -> str:
     noun = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}[type(declaration.default)]
     low, high = declaration.low, declaration.high
     if low is not None and high is not None:
-        return f"{noun} from {low:g} to {high:g}"
-    return f"{noun} of at least {low:g}" if low is not None else noun
+        return f"{noun} from {low} to {high}"
+    return f"{noun} of at least {low}" if low is not None else noun
 
 
 def _boolean(raw: object) -> bool | None:

@@ -16,21 +16,25 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 GLIBC = "2.17"  # what the library may need of the image it is preloaded into; CentOS 7 has this one
 SHARED = ("-shared", "-fPIC", "-Wl,-z,now")
 FLAGS = (
-    *("-std=c11", "-D_GNU_SOURCE", "-O2", "-g0", "-s"),
+    *("-std=c11", "-D_GNU_SOURCE", "-O2", "-fomit-frame-pointer", "-g0", "-s"),
     *("-Wall", "-Wextra", "-Werror", "-fvisibility=hidden", "-fno-sanitize=undefined"),
     "-fno-strict-aliasing",  # the driver's table is filled through pointers to its members
     *("-iquote", "include", "-iquote", "src"),  # not -I: our limits.h would hide the system's
 )
 
 
+def sources(root: Path, folder: str) -> list[str]:
+    """The C and assembly files of one folder, relative to the root."""
+    return sorted(str(path.relative_to(root)) for path in (root / folder).glob("*.[cS]"))
+
+
 def outputs(root: Path) -> dict[str, list[str]]:
     """Arguments of the compiler by the file they make."""
-    interposer = sorted(str(p.relative_to(root)) for p in (root / "src").glob("*.[cS]"))
     map_file = "-Wl,--version-script=src/libvgpu.map"
     return {
-        "libvgpu.so": [*SHARED, "-Wl,-soname,libvgpu.so", "-Wl,-z,nodelete", map_file, *interposer],
+        "libvgpu.so": [*SHARED, "-Wl,-soname,libvgpu.so", "-Wl,-z,nodelete", map_file, *sources(root, "src")],
         "libhami_region.so": [*SHARED, "-iquote", "reader", "reader/reader.c", "src/limits.c", "src/region_check.c"],
-        "hami-probe": ["-iquote", "probe", "probe/probe.c", "probe/rendezvous.c", "-ldl"],
+        "hami-probe": ["-iquote", "probe", *sources(root, "probe"), "-ldl"],
     }
 
 

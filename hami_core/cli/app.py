@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import os
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 import click
 
 from hami_core import __version__, names
+from hami_core.cli.output import no_colour_wanted
 from hami_core.cli.session import Session
 from hami_core.errors import HamiError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+DEBUG = "hami.debug"  # key of click's notes on one invocation
 
 
 class Commands(click.Group):
@@ -27,6 +31,16 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The core's own first: no plugin can take a name that is ours, and ours need no plugin to be found."""
         return self.commands.get(cmd_name) or self._brought(ctx).get(cmd_name)
+
+    def invoke(self, ctx: click.Context) -> int:
+        """Run the command; what went wrong becomes one line and an exit status."""
+        try:
+            status = super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise  # click's own ways out
+        except Exception as error:  # one of ours, or a fault in hami
+            return fail(error, debug=ctx.meta.get(DEBUG, False))
+        return status if isinstance(status, int) else 0
 
     def _brought(self, ctx: click.Context) -> dict[str, click.Command]:
         answers = session(ctx).plugins.ask_each("hami_commands").by_plugin
@@ -60,12 +74,13 @@ def session(ctx: click.Context) -> Session:
 def hami(ctx: click.Context, machine: str | None, config: Path | None, sets: tuple[str, ...], debug: bool) -> None:
     """Accelerators cut into shares, handed to workloads, and enforced inside the workload."""
     ctx.obj = Session(machine, config, sets)
-    ctx.meta["debug"] = debug
+    ctx.meta[DEBUG] = debug
+    if no_colour_wanted(os.environ):
+        ctx.color = False
 
 
 def invoke(arguments: Sequence[str]) -> int:
-    """Run one command line and return its exit status. Nothing escapes as a traceback unless --debug asks for it."""
-    debug = "--debug" in arguments
+    """Run one command line and return its exit status. No traceback comes out of it unless --debug asks for one."""
     try:
         status = hami.main(args=list(arguments), prog_name="hami", standalone_mode=False)
     except click.ClickException as error:
@@ -73,20 +88,21 @@ def invoke(arguments: Sequence[str]) -> int:
         return error.exit_code
     except click.Abort:
         return 130  # as a shell reports SIGINT
-    except HamiError as error:
-        return fail(error, debug)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader has gone; Python would complain about it at exit
-        return 0
     return status if isinstance(status, int) else 0
 
 
-def fail(error: HamiError, debug: bool = False) -> int:
+def fail(error: Exception, debug: bool = False) -> int:
     """Say what went wrong in one line, and which exit status goes with it."""
     if debug:
         traceback.print_exception(error)
-    click.echo(f"hami: {error}", err=True)
+    click.echo(f"hami: {_sentence(error)}", err=True)
     return 2 if isinstance(error, UserError) else 1
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, HamiError):
+        return str(error)
+    return f"a fault in hami itself: {type(error).__name__}: {error} (--debug before the command shows where)"
 
 
 def _register() -> None:

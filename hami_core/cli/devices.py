@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
@@ -10,15 +11,31 @@ from attrs import asdict
 from hami_core.cli.output import output, show, show_json, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.table import Table
+
     from hami_core.cli.session import Session
     from hami_core.local.view import DeviceView
+
+COLUMNS = (
+    ("#", "right"),
+    ("DEVICE", "left"),
+    ("MODEL", "left"),
+    ("FREE MiB", "right"),
+    ("CORES", "right"),
+    ("TASKS", "right"),
+)
 
 
 @click.command()
 @output
 @click.pass_obj
 def devices(session: Session, output: str) -> None:
-    """Show the devices of this machine, what is held of each, and what is free."""
+    """Show the devices of this machine and what is free of each.
+
+    FREE MiB and CORES are what may still be asked for, TASKS how many a device carries, of how many that it may.
+    """
     from hami_core.local import host, view
 
     found = view.devices(session.host)
@@ -27,20 +44,23 @@ def devices(session: Session, output: str) -> None:
         return
     if not found:
         raise host.no_machine(session.host)
-    columns = [("KIND", "left"), ("#", "right"), ("DEVICE", "left"), ("MODEL", "left"), ("MEMORY MiB", "right")]
-    columns += [("FREE MiB", "right"), ("CORES FREE", "right"), ("TASKS", "right"), ("STATE", "left")]
-    show(table(columns, [_row(one) for one in found], title=f"machine {session.host.name}"))
+    for (kind, splitting), group in groupby(found, key=lambda one: (one.kind, one.splitting)):
+        show(_table(f"machine {session.host.name}: {kind}, {splitting}", group))
+    for one in found:
+        if one.sick:
+            click.echo(f"{click.style('sick', fg='red')}  {one.device}: {one.sick}")
+
+
+def _table(title: str, found: Iterable[DeviceView]) -> Table:
+    return table(COLUMNS, [_row(one) for one in found], title)
 
 
 def _row(one: DeviceView) -> tuple[str, ...]:
     return (
-        one.kind,
         str(one.index),
         one.device,
         one.model,
-        str(one.memory),
-        str(one.memory_free),
+        f"{one.memory_free}/{one.memory}",
         f"{one.cores_free} %",
-        f"{one.slots - one.slots_free} of {one.slots}",
-        f"[red]{one.sick}[/red]" if one.sick else "[green]healthy[/green]",
+        f"{one.slots - one.slots_free}/{one.slots}",
     )

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from hami_core.model import Share
 
 
-
 def tell(event: events.Event) -> None:
     """One line on stderr."""
     click.echo(f"{click.style(event.pod, bold=True)}  {words(event)}", err=True)

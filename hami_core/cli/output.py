@@ -1,4 +1,8 @@
-"""How answers look: tables and colours for people, JSON for machines. Both are made from the same plain rows."""
+"""How answers look: tables and colours for people, JSON for machines. Both are made from the same plain rows.
+
+On a terminal a table fits its width and has colours (unless NO_COLOR is set); elsewhere it is as wide as its rows are, so that
+no word is cut in two and ``grep`` finds whole lines.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.table import Table
+
+WIDEST = 10_000  # columns of a table that no terminal bounds
 
 output = click.option(
     "-o",
@@ -29,26 +35,34 @@ def show_json(document: Mapping[str, Any]) -> None:
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str = "") -> Table:
-    """A table of texts; ``columns`` are (heading, "left" or "right")."""
-    from rich import box
-    from rich.table import Table
+    """A table of plain texts; ``columns`` are (heading, "left" or "right").
 
-    made = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    for heading, justify in columns:
-        made.add_column(heading, justify="right" if justify == "right" else "left", overflow="fold")
+    What is too wide for a terminal wraps, but not in a column without blanks (UUIDs, numbers): people copy from it.
+    """
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(title=Text(title) if title else None, box=None, title_justify="left", title_style="bold", pad_edge=False)
+    for number, (heading, justify) in enumerate(columns):
+        whole = not any(" " in row[number] for row in rows)
+        made.add_column(Text(heading), justify="right" if justify == "right" else "left", no_wrap=whole, overflow="fold")
     for row in rows:
-        made.add_row(*row)
+        made.add_row(*(Text(cell) for cell in row))  # not the bare text: rich would read square brackets as markup
     return made
 
 
-def show(*parts: object) -> None:
-    """Print tables and marked-up lines on stdout; plain where stdout is no terminal."""
+def show(*tables: Table) -> None:
+    """Print tables on stdout, without blanks at the ends of lines."""
     from rich.console import Console
 
-    console = Console(highlight=False, soft_wrap=not _is_terminal())
-    for part in parts:
-        console.print(part)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDEST)
+    with console.capture() as captured:
+        for one in tables:
+            console.print(one)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip(), color=True)  # rich has left out what a pipe or NO_COLOR does not want
 
 
-def _is_terminal() -> bool:
-    return sys.stdout.isatty()
+def no_colour_wanted(environment: Mapping[str, str]) -> bool:
+    """Whether the user forbids colours everywhere. Source: https://no-color.org"""
+    return bool(environment.get("NO_COLOR"))

@@ -28,9 +28,9 @@ def plugins(session: Session, output: str) -> None:
     columns = [("PLUGIN", "left"), ("DISTRIBUTION", "left"), ("KINDS", "left"), ("REQUEST NAMES", "left")]
     show(table(columns, [row.texts() for row in rows]))
     for failure in failures:
-        show(f"[red]left out[/red] {failure}")
+        click.echo(f"{click.style('left out', fg='red')}  {failure}")
     for name in session.plugins.blocked:
-        show(f"[yellow]blocked[/yellow] {name}")
+        click.echo(f"{click.style('blocked', fg='yellow')}  {name}")
 
 
 @frozen

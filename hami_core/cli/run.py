@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hami_core.cli.session import Session
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(context_settings={"allow_interspersed_args": False})
 @click.option("--gpus", "count", metavar="N", help="Devices, each a different one.")
 @click.option("--gpumem", "memory", metavar="MiB", help="Memory of each.")
 @click.option("--gpumem-percentage", "memory_percent", metavar="N", help="Memory of each, in percent.")

@@ -78,5 +78,8 @@ def read_yaml(path: Path) -> object:
         return yaml.safe_load(path.read_text())
     except OSError as error:
         raise SettingsError("$", f"cannot be read: {error.strerror}", str(path)) from error
+    except yaml.MarkedYAMLError as error:
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if (mark := error.problem_mark) else ""
+        raise SettingsError("$", f"is no YAML: {error.problem}{place}", str(path)) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise SettingsError("$", f"is no YAML: {' '.join(str(error).split())}", str(path)) from error
+        raise SettingsError("$", f"is no YAML: {error}", str(path)) from error

@@ -9,7 +9,6 @@ import click
 from attrs import asdict
 
 from hami_core.cli.output import show_json
-from hami_core.errors import HamiError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,10 +27,12 @@ def own_failures(command: Callable[..., int]) -> Callable[..., int]:
     def guarded(*args: Any, **options: Any) -> int:
         try:
             return command(*args, **options)
-        except HamiError as error:
-            from hami_core.cli.app import fail
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise  # click's own ways out
+        except Exception as error:
+            from hami_core.cli.app import DEBUG, fail
 
-            fail(error, debug=bool(click.get_current_context().find_root().meta.get("debug")))
+            fail(error, debug=click.get_current_context().meta.get(DEBUG, False))
             return OWN_FAILURE
 
     return guarded

@@ -23,7 +23,8 @@ import sys
 import tempfile
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
@@ -33,7 +34,7 @@ from hypothesis import strategies as st
 
 from hami_core import placement, plugins, table
 from hami_core.errors import DriverError, HamiError, ValidationError
-from hami_core.model import DeviceInventory, Fit, Grant, Kind, Mounts, Reason, Request, Resources, Score
+from hami_core.model import DeviceInventory, Fit, Grant, Kind, Mounts, Reason, Request, Resources, Score, Splitting
 from hami_core.plugins import Found, Plugins
 from hami_core.settings import Declaration, Settings, resolve
 from hami_core.testing import strategies
@@ -41,14 +42,14 @@ from hami_core.testing import strategies
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from hami_core.model import Capacity, Share, Splitting
+    from hami_core.model import Capacity, Share
     from hami_core.table import NodeTable
 
 NAME = "yours"
 FOREIGN = Kind("somebody-else", Resources(count="somebody-else.example/card"), "SOMEBODY_ELSE_VISIBLE")
 QUALIFIED = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?/[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-GARBAGE = (
+GARBAGE: st.SearchStrategy[object] = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just([]) | st.sampled_from(("3Gi", "1m"))
 )
 
@@ -65,9 +66,9 @@ repeatedly = hypothesis_settings(
 class PluginContract:
     """Subclass it, name your plugin, and run pytest."""
 
-    plugin: ClassVar[Any]
-    settings: ClassVar[Mapping[str, Any]] = {}
-    inventory: ClassVar[DeviceInventory | None] = None
+    plugin: Any
+    settings: Mapping[str, Any] = MappingProxyType({})
+    inventory: DeviceInventory | None = None
 
     # --- What the tests look at --------------------------------------------------------------------------------------
 
@@ -156,7 +157,9 @@ class PluginContract:
     def test_its_settings_are_declared_with_defaults_that_they_allow(self) -> None:
         """A default outside its own range could not be written into a file."""
         declared = plugins.settings_classes(self._plugins).get(NAME)
-        for field in attrs.fields(declared) if declared else ():
+        if declared is None:
+            return
+        for field in attrs.fields(declared):
             declaration = field.metadata.get(Declaration)
             assert declaration, f"{declared}.{field.name} is not made by hami_core.settings.setting"
             assert declaration.doc, f"the setting {declaration.path} does not say what it does"
@@ -276,9 +279,9 @@ class PluginContract:
         """Whatever stands behind the kind's names: requests of this pod, or a ValidationError that names the field."""
         for kind in self._catalogue.kinds:
             names = st.sampled_from(kind.resources.names())
-            limits = draw.draw(st.dictionaries(names, st.integers(0, 100)))
+            numbers = draw.draw(st.dictionaries(names, st.integers(0, 100)))
             garbage = draw.draw(st.dictionaries(names, GARBAGE, max_size=1))
-            pod = _pod(limits | garbage)
+            pod = _pod({**numbers, **garbage})
             before = copy.deepcopy(pod)
             first, second = (self._parsed(kind, pod) for _ in range(2))
             assert repr(pod) == repr(before), "hami_parse changes the pod"
@@ -406,7 +409,7 @@ def _pod(limits: Mapping[str, object]) -> dict[str, Any]:
 def _foreign_arguments(settings: Settings) -> dict[str, Any]:
     """Arguments for any hook that takes a kind, all of a kind that nobody has."""
     inventory = DeviceInventory(FOREIGN.name, ())
-    splitting = plugins.Splitting(FOREIGN.name, strategies.SHARE)
+    splitting = Splitting(FOREIGN.name, strategies.SHARE)
     columns = table.build([("node-0", ())]).locked()
     requests = (Request("main", FOREIGN.name, 1, memory=1),)
     return {

@@ -9,11 +9,9 @@
  *
  * Exit status: 0 when all it saw agrees; 1 when it does not, or no device is there; 2 for a wrong command line.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -22,26 +20,13 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "cuda_abi.h"
-#include "nvml_abi.h"
+#include "drivers.h"
 #include "rendezvous.h"
+#include "report.h"
 
 #define MOST_DEVICES 64
 #define MOST_PIECES 65536
 #define FIRST_PIECE (UINT64_C(64) << 20)
-#define NAME 96
-#define UUID_TEXT 41
-
-struct seen {
-	char name[NAME], uuid[UUID_TEXT + 55];
-	uint64_t total;
-};
-
-struct filled {
-	uint64_t free_before, held, free_at_limit, free_after;
-	unsigned pieces;
-	int refusal;			/* the code that one byte more was answered with */
-};
 
 struct options {
 	bool json, hold;
@@ -49,100 +34,6 @@ struct options {
 	const char *folder;		/* of the rendezvous; NULL: none */
 	int parties;
 };
-
-static struct {
-	CUresult (*cuInit)(unsigned int);
-	CUresult (*cuDeviceGetCount)(int *);
-	CUresult (*cuDeviceGet)(CUdevice *, int);
-	CUresult (*cuDeviceGetName)(char *, int, CUdevice);
-	CUresult (*cuDeviceGetUuid)(CUuuid *, CUdevice);
-	CUresult (*cuDeviceTotalMem_v2)(size_t *, CUdevice);
-	CUresult (*cuDevicePrimaryCtxRetain)(CUcontext *, CUdevice);
-	CUresult (*cuDevicePrimaryCtxRelease_v2)(CUdevice);
-	CUresult (*cuCtxSetCurrent)(CUcontext);
-	CUresult (*cuMemGetInfo_v2)(size_t *, size_t *);
-	CUresult (*cuMemAlloc_v2)(CUdeviceptr *, size_t);
-	CUresult (*cuMemFree_v2)(CUdeviceptr);
-	CUresult (*cuGetErrorName)(CUresult, const char **);
-} cuda;
-
-static struct {
-	nvmlReturn_t (*nvmlInit_v2)(void);
-	nvmlReturn_t (*nvmlShutdown)(void);
-	nvmlReturn_t (*nvmlDeviceGetCount_v2)(unsigned int *);
-	nvmlReturn_t (*nvmlDeviceGetHandleByIndex_v2)(unsigned int, nvmlDevice_t *);
-	nvmlReturn_t (*nvmlDeviceGetName)(nvmlDevice_t, char *, unsigned int);
-	nvmlReturn_t (*nvmlDeviceGetUUID)(nvmlDevice_t, char *, unsigned int);
-	nvmlReturn_t (*nvmlDeviceGetMemoryInfo)(nvmlDevice_t, nvmlMemory_t *);
-} nvml;
-
-struct wanted {
-	const char *name;
-	void **function;
-};
-
-#define CUDA(name) { #name, (void **)&cuda.name }
-static const struct wanted wanted_cuda[] = {
-	CUDA(cuInit), CUDA(cuDeviceGetCount), CUDA(cuDeviceGet), CUDA(cuDeviceGetName), CUDA(cuDeviceGetUuid),
-	CUDA(cuDeviceTotalMem_v2), CUDA(cuDevicePrimaryCtxRetain), CUDA(cuDevicePrimaryCtxRelease_v2), CUDA(cuCtxSetCurrent),
-	CUDA(cuMemGetInfo_v2), CUDA(cuMemAlloc_v2), CUDA(cuMemFree_v2), CUDA(cuGetErrorName), { NULL, NULL },
-};
-
-#define NVML(name) { #name, (void **)&nvml.name }
-static const struct wanted wanted_nvml[] = {
-	NVML(nvmlInit_v2), NVML(nvmlShutdown), NVML(nvmlDeviceGetCount_v2), NVML(nvmlDeviceGetHandleByIndex_v2),
-	NVML(nvmlDeviceGetName), NVML(nvmlDeviceGetUUID), NVML(nvmlDeviceGetMemoryInfo), { NULL, NULL },
-};
-
-__attribute__((format(printf, 1, 2), noreturn))
-static void give_up(const char *format, ...)
-{
-	va_list arguments;
-
-	fflush(stdout);
-	fputs("hami-probe: ", stderr);
-	va_start(arguments, format);
-	vfprintf(stderr, format, arguments);
-	va_end(arguments);
-	fputc('\n', stderr);
-	exit(1);
-}
-
-static const char *code_name(CUresult code)
-{
-	const char *name = NULL;
-
-	if (cuda.cuGetErrorName && cuda.cuGetErrorName(code, &name) == CUDA_SUCCESS && name)
-		return name;
-	switch (code) {
-	case CUDA_SUCCESS:
-		return "CUDA_SUCCESS";
-	case CUDA_ERROR_OUT_OF_MEMORY:
-		return "CUDA_ERROR_OUT_OF_MEMORY";
-	case CUDA_ERROR_NO_DEVICE:
-		return "CUDA_ERROR_NO_DEVICE";
-	}
-	return "an error without a name";
-}
-
-static void must(CUresult code, const char *call)
-{
-	if (code != CUDA_SUCCESS)
-		give_up("%s answers %s (%d)", call, code_name(code), code);
-}
-
-static void open_library(const char *soname, const struct wanted *wanted)
-{
-	void *library = dlopen(soname, RTLD_NOW);
-
-	if (!library)
-		give_up("no driver: %s", dlerror());
-	for (; wanted->name; wanted++) {
-		*wanted->function = dlsym(library, wanted->name);
-		if (!*wanted->function && strcmp(wanted->name, "cuGetErrorName") != 0)
-			give_up("the driver has no %s: it is too old", wanted->name);
-	}
-}
 
 static void format_uuid(const CUuuid *uuid, char *text)
 {
@@ -246,15 +137,6 @@ static void give_back(int ordinal, struct filled *filled, const CUdeviceptr *pie
 		must(cuda.cuDevicePrimaryCtxRelease_v2(device), "cuDevicePrimaryCtxRelease");
 }
 
-static const char *mib(uint64_t bytes, char text[48])
-{
-	if (bytes % (1 << 20) == 0)
-		sprintf(text, "%llu MiB", (unsigned long long)bytes >> 20);
-	else
-		sprintf(text, "%.3f MiB", (double)bytes / (1 << 20));
-	return text;
-}
-
 /* Without a limit CUDA tells less than NVML, which counts what the driver keeps for itself; never more. */
 static bool same_devices(const struct seen *by_cuda, int cuda_count, const struct seen *by_nvml, int nvml_count)
 {
@@ -271,67 +153,6 @@ static bool agrees(const struct seen *seen, const struct filled *filled)
 {
 	return filled->refusal == CUDA_ERROR_OUT_OF_MEMORY && filled->held > 0 && filled->held <= seen->total &&
 	       filled->free_after >= filled->free_at_limit;
-}
-
-static void show(const char *by, const struct seen *seen, int count)
-{
-	char size[48];
-
-	for (int i = 0; i < count; i++)
-		printf("  %-4s device %d: %s, %s, %s\n", by, i, seen[i].name, mib(seen[i].total, size), seen[i].uuid);
-	if (count == 0)
-		printf("  %-4s no device\n", by);
-}
-
-static void show_filled(int ordinal, const struct filled *filled)
-{
-	char size[48];
-
-	printf("device %d: held %s (%llu bytes) in %u pieces; one byte more: %s\n", ordinal, mib(filled->held, size),
-	       (unsigned long long)filled->held, filled->pieces, code_name(filled->refusal));
-}
-
-static void json_text(const char *text)
-{
-	putchar('"');
-	for (; *text; text++)
-		if (*text == '"' || *text == '\\')
-			printf("\\%c", *text);
-		else if ((unsigned char)*text < ' ')
-			printf("\\u%04x", *text);
-		else
-			putchar(*text);
-	putchar('"');
-}
-
-static void json_seen(const char *by, const struct seen *seen, int count)
-{
-	printf("\"%s\": [", by);
-	for (int i = 0; i < count; i++) {
-		printf("%s{\"uuid\": ", i ? ", " : "");
-		json_text(seen[i].uuid);
-		printf(", \"name\": ");
-		json_text(seen[i].name);
-		printf(", \"total\": %llu}", (unsigned long long)seen[i].total);
-	}
-	printf("]");
-}
-
-static void json_all(const struct seen *by_cuda, const struct filled *filled, int cuda_count, const struct seen *by_nvml,
-                     int nvml_count, bool coherent)
-{
-	printf("{\"v\": 1, \"pid\": %d, ", (int)getpid());
-	json_seen("cuda", by_cuda, cuda_count);
-	printf(", ");
-	json_seen("nvml", by_nvml, nvml_count);
-	printf(", \"filled\": [");
-	for (int i = 0; i < cuda_count; i++)
-		printf("%s{\"uuid\": \"%s\", \"free_before\": %llu, \"held\": %llu, \"pieces\": %u, \"free_at_limit\": %llu, "
-		       "\"free_after\": %llu, \"refusal\": %d, \"refusal_name\": \"%s\"}", i ? ", " : "", by_cuda[i].uuid,
-		       (unsigned long long)filled[i].free_before, (unsigned long long)filled[i].held, filled[i].pieces,
-		       (unsigned long long)filled[i].free_at_limit, (unsigned long long)filled[i].free_after, filled[i].refusal,
-		       code_name(filled[i].refusal));
-	printf("], \"coherent\": %s}\n", coherent ? "true" : "false");
 }
 
 static int usage(const char *wrong)
@@ -430,15 +251,14 @@ int main(int argc, char **argv)
 
 	read_options(&options, argc, argv);
 	listen_for_sigterm();
-	open_library("libcuda.so.1", wanted_cuda);
-	open_library("libnvidia-ml.so.1", wanted_nvml);
+	open_drivers();
 	cuda_count = list_cuda(by_cuda);
 	nvml_count = list_nvml(by_nvml);
 	coherent = cuda_count > 0 && same_devices(by_cuda, cuda_count, by_nvml, nvml_count);
 	if (!options.json) {
 		printf("this process (pid %d) sees\n", (int)getpid());
-		show("CUDA", by_cuda, cuda_count);
-		show("NVML", by_nvml, nvml_count);
+		show_seen("CUDA", by_cuda, cuda_count);
+		show_seen("NVML", by_nvml, nvml_count);
 	}
 	for (int i = 0; i < cuda_count; i++) {
 		make_current(i);

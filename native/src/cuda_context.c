@@ -149,7 +149,7 @@ static CUresult begin(CUdevice device, unsigned *index)
 	return result == CUDA_SUCCESS ? charge_context(*index) : result;
 }
 
-/* A context's handle is a host address, so it shares the table with device pointers. Recorded even at no charge: for its device. */
+/* A context's handle is a host address, so it shares the table with device pointers. Recorded at no charge too: for its device. */
 static CUresult finish(CUresult result, const CUcontext *context, unsigned index)
 {
 	uint64_t bytes = vgpu_grant_limits()->devices[index].context;

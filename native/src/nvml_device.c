@@ -165,7 +165,7 @@ nvmlReturn_t vgpu_nvmlDeviceGetHandleBySerial(const char *serial, nvmlDevice_t *
 	return if_granted(vgpu_nvml.nvmlDeviceGetHandleBySerial(serial, device), device);
 }
 
-/* The place among the devices shown. A handle that is none of them (a MIG instance counts inside its parent) keeps the driver's. */
+/* The place among the devices shown. A handle that is none of them keeps the driver's: a MIG instance counts inside its parent. */
 nvmlReturn_t vgpu_nvmlDeviceGetIndex(nvmlDevice_t device, unsigned int *index)
 {
 	struct shown shown[VGPU_MAX_DEVICES];

@@ -144,17 +144,31 @@ static bool put_new(struct vgpu_pointers *table, unsigned levels, uint64_t key, 
 	return false;
 }
 
-bool vgpu_pointers_add(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer value, struct vgpu_pointer *stale)
+/* Out of line: the common case needs fewer registers without it. */
+__attribute__((noinline))
+static bool add_growing(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer value)
 {
-	stale->bytes = 0;
 	for (;;) {
 		unsigned levels = levels_in_use(table);
 
-		if (put_over(table, levels, key, value, stale) || put_new(table, levels, key, value))
+		if (put_new(table, levels, key, value))
 			return true;
 		if (!grow(table, levels))
 			return false;
 	}
+}
+
+bool vgpu_pointers_add(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer value, struct vgpu_pointer *stale)
+{
+	unsigned levels = levels_in_use(table);
+
+	stale->bytes = 0;
+	if (put_over(table, levels, key, value, stale))
+		return true;
+	/* Most often the newest level has room. */
+	if (levels && put_free(bucket_of(level_at(table, levels - 1), levels - 1, key), key, value))
+		return true;
+	return add_growing(table, key, value);
 }
 
 void vgpu_pointers_visit(struct vgpu_pointers *table, void (*visit)(uint64_t, struct vgpu_pointer, void *), void *data)

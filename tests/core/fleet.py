@@ -8,7 +8,7 @@ from hami_core import table
 from hami_core.model import Capacity, Defaults, Device, DeviceInventory, Holding, Kind, Request, Resources, Share
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from hami_core.table import NodeTable
 
@@ -74,10 +74,12 @@ def a_container(name: str = "main", limits: object = None, **changes: Any) -> di
     return {"name": name, "resources": {"limits": {CARD: 1} if limits is None else limits}, **changes}
 
 
-def a_pod(*containers: dict[str, Any], inits: Sequence[dict[str, Any]] = (), **annotations: str) -> dict[str, Any]:
+def a_pod(
+    *containers: dict[str, Any], inits: Sequence[dict[str, Any]] = (), annotations: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     return {
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": "pod", "annotations": annotations},
+        "metadata": {"name": "pod", "annotations": annotations or {}},
         "spec": {"initContainers": list(inits), "containers": list(containers) or [a_container()]},
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 import pytest
@@ -79,7 +79,7 @@ class World:
 def a_plugin(*kinds: Kind, **hooks: Callable[..., Any]) -> ModuleType:
     module = ModuleType("a_plugin")
     for name, function in {"hami_kinds": lambda: kinds, "hami_split": _split, **hooks}.items():
-        setattr(module, name, hookimpl(function))
+        setattr(module, name, hookimpl(cast("Any", function)))
     return module
 
 
@@ -153,6 +153,13 @@ def test_a_node_must_hold_all_kinds_of_a_pod() -> None:
     assert world.run("u", wanting(**{"other.example/card": 1})) == ("n1", ("b", "c"))
 
 
+def test_two_nodes_that_each_hold_one_kind_do_not_hold_the_pod() -> None:
+    nodes = {"n0": {"acme": [a_device(id="a")]}, "n1": {"other": [a_device(id="b")]}}
+    world = World(nodes, a_plugin(ACME), a_plugin(OTHER))
+
+    assert world.choose(wanting(**{"other.example/card": 1})).node is None
+
+
 def test_a_node_without_the_kind_has_no_device_of_it() -> None:
     world = World({"n0": {}, "n1": {"acme": [a_device(sick="fell off the bus")]}}, a_plugin(ACME))
 
@@ -209,6 +216,18 @@ def test_a_request_is_served_from_the_first_splitting_with_room() -> None:
     assert world.run("d", wanting(**{MEMORY: 7000})) is None
 
 
+def test_a_node_is_ranked_by_the_splitting_that_will_serve() -> None:
+    def opinion(splitting: Splitting, table: Any) -> Score:
+        return Score(np.full(table.shape[0], 1.0 if splitting == HALVES else 0.0), weight=1e9)
+
+    world = World({"n0": {"acme": [a_device()]}}, a_plugin(ACME), halves(hami_score=opinion))
+    (ask,) = world.asks(wanting())
+
+    ranks = decision.rank(world.hook, ask, world.tables, decision.judge(world.hook, ask, world.tables))
+
+    assert ranks.tolist() == pytest.approx([1.0])
+
+
 def test_of_two_splittings_the_closer_miss_is_the_reason() -> None:
     world = World({"n0": {"acme": [a_device()]}}, a_plugin(ACME), halves())
     world.run("a", wanting(**{MEMORY: 5000}))
@@ -249,11 +268,14 @@ def raising() -> NoReturn:
 
 @pytest.mark.parametrize("hook", ["hami_parse", "hami_fit", "hami_score", "hami_place", "hami_grant"])
 def test_an_exception_in_a_decision_names_the_plugin_and_the_hook(hook: str) -> None:
-    world = two_nodes(a_plugin(ACME), a_plugin(**{hook: lambda: raising()}))
+    world = two_nodes(a_plugin(ACME), a_plugin(**{hook: raising}))
 
-    with pytest.raises(PluginError) as caught:
+    def decide() -> None:
         world.run("u", wanting())
         decision.grants(world.hook, world.catalogue, DEFAULTS, [a_share()])
+
+    with pytest.raises(PluginError) as caught:
+        decide()
 
     assert str(caught.value) == f'plugin "p1": hook {hook}: ZeroDivisionError: boom'
     assert isinstance(caught.value.__cause__, ZeroDivisionError)
@@ -292,7 +314,8 @@ TRACE = st.lists(
 
 
 def replay(trace: list[tuple[int, tuple[int, int, int] | None]]) -> list[object]:
-    world, told = two_nodes(), []
+    world = two_nodes()
+    told: list[object] = []
     for uid, asked in trace:
         if asked is None:
             told.append(world.ledger.release(str(uid)))

@@ -35,7 +35,7 @@ def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
             path[depth] = match[2]
             drawn[match[2]] = path[depth - 1]
 
-    assert drawn == {one.__name__: one.__base__.__name__ for one in CLASSES if one is not HamiError}
+    assert drawn == {one.__name__: one.__mro__[1].__name__ for one in CLASSES if one is not HamiError}
 
 
 @pytest.mark.parametrize(("error", "sentence"), MADE, ids=range(len(MADE)))

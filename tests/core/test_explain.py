@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 
 from hami_core import placement
 from hami_core.explain import refusal
 from hami_core.model import MAIN, Reason, Request, Resources
-from hami_core.table import NodeTable
 from hami_core.testing import strategies
 from tests.core.fleet import ACME, CARD, CORES, MEMORY, PERCENT, a_capacity, a_kind, a_request, a_row, a_table
+
+if TYPE_CHECKING:
+    from hami_core.table import NodeTable
 
 
 def busy(row: NodeTable, device: int, slots: int = 0, memory: int = 0, cores: int = 0) -> NodeTable:
@@ -19,6 +23,7 @@ def busy(row: NodeTable, device: int, slots: int = 0, memory: int = 0, cores: in
 
 
 SICK = [a_capacity("d0"), a_capacity("d1", healthy=False)]
+DEFAULT = " (the default, none was given)"
 WHOLE = a_request(percent=100, defaulted=frozenset({"memory"}))
 
 
@@ -57,7 +62,7 @@ WHOLE = a_request(percent=100, defaulted=frozenset({"memory"}))
         (
             WHOLE,
             a_row(8000, used=[6000]),
-            f"100 % of a device's memory asked (the default, none was given), 25 % free on the emptiest of 1 device ({PERCENT})",
+            f"100 % of a device's memory asked{DEFAULT}, 25 % free on the emptiest of 1 device ({PERCENT})",
         ),
         (
             a_request(cores=60),

@@ -127,11 +127,12 @@ def recomputed(held: dict[str, tuple[str, Holding]], table: NodeTable) -> list[l
     return [column.tolist() for column in columns]
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(STEPS)
 def test_the_columns_are_the_sum_of_what_is_held_after_any_sequence(steps: list[tuple[str, str, list[object] | None]]) -> None:
     table = a_table([a_capacity("d0"), a_capacity("d1")], [a_capacity("d0")])
-    ledger, held = a_ledger(table), {}
+    ledger = a_ledger(table)
+    held: dict[str, tuple[str, Holding]] = {}
     for node, uid, shares in steps:
         if shares is None:
             ledger.release(uid)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import attrs
 import pytest
 
@@ -28,7 +30,7 @@ def test_no_kind_may_take_the_core_s_own_prefixes(name: str) -> None:
 
 
 @pytest.mark.parametrize("numbers", [{"memory": None, "percent": None}, {"memory": 3000, "percent": 50}], ids=str)
-def test_a_request_has_memory_or_percent(numbers: dict[str, int | None]) -> None:
+def test_a_request_has_memory_or_percent(numbers: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="either memory or percent"):
         a_request(**numbers)
 
@@ -77,7 +79,6 @@ def test_codes_of_reasons_are_stable_and_fit_a_byte() -> None:
 
 
 @pytest.mark.parametrize("cls", [one for one in vars(model).values() if attrs.has(one)], ids=lambda cls: cls.__name__)
-def test_every_value_is_frozen(cls: type) -> None:
-    assert cls.__setattr__ is not object.__setattr__
+def test_every_value_is_frozen(cls: Any) -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        cls.__new__(cls).anything = 1  # type: ignore[attr-defined]
+        object.__new__(cls).anything = 1

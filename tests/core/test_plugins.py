@@ -109,11 +109,19 @@ def test_nobody_may_call_itself_core() -> None:
     assert load(found("core", owner(ACME))).loaded == ()
 
 
-@pytest.mark.parametrize("block", ["acme", "other, acme", " acme ,"])
+@pytest.mark.parametrize("block", ["acme", "acme,", " acme ,"])
 def test_a_blocked_plugin_is_not_even_imported(block: str) -> None:
     result = load(failing("acme", AssertionError("imported")), block=block)
 
     assert (result.loaded, result.failures, result.blocked) == ((), (), ("acme",))
+
+
+def test_a_name_to_block_that_nobody_has_is_said() -> None:
+    result = load(found("acme", owner(ACME)), block="acmee")
+
+    assert [str(failure) for failure in result.failures] == [
+        'plugin "acmee": HAMI_BLOCK names it, and there is none of this name; `hami plugins` shows which are'
+    ]
 
 
 def test_hami_block_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +220,7 @@ def test_two_owners_of_a_resource_name_are_an_error_that_names_both() -> None:
 def test_one_name_in_two_roles_is_an_error() -> None:
     twice = a_kind(resources=Resources(count="acme.example/card", memory="acme.example/card"))
 
-    with pytest.raises(PluginError, match='resource name "acme.example/card" is claimed by "acme" twice'):
+    with pytest.raises(PluginError, match=r'resource name "acme.example/card" is claimed by "acme" twice'):
         catalogue(found("acme", owner(twice)))
 
 

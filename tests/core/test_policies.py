@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 
 from hami_core import policies
 from hami_core.model import Policy, Request
-from hami_core.table import NodeTable
 from hami_core.testing import strategies
 from tests.core.fleet import a_capacity, a_request, a_row, a_table
+
+if TYPE_CHECKING:
+    from hami_core.table import NodeTable
 
 
 def test_binpack_is_how_full_the_node_would_be_the_mean_of_slots_memory_and_cores() -> None:

@@ -80,8 +80,8 @@ def test_a_truth_value_may_be_spelt_as_the_chart_does(raw: object, value: bool) 
     assert resolved({"acme.strict": raw}).strict is value
 
 
-@pytest.mark.parametrize(("raw", "value"), [(5, 5), ("5", 5)], ids=repr)
-def test_a_whole_number_may_come_as_text(raw: object, value: int) -> None:
+@pytest.mark.parametrize(("raw", "value"), [(5, 5), ("5", 5), (1, 1), (1000, 1000)], ids=repr)
+def test_a_whole_number_within_its_range_is_taken_also_as_text(raw: object, value: int) -> None:
     assert resolved({"acme.splitCount": raw}).split == value
 
 

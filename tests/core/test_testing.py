@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def a_plugin(**hooks: Callable[..., Any]) -> Any:
     module = SimpleNamespace()
     sound = {"hami_settings": lambda: Sound, "hami_kinds": lambda: [ACME], "hami_split": split}
     for name, function in (sound | hooks).items():
-        setattr(module, name, hookimpl(function))
+        setattr(module, name, hookimpl(cast("Any", function)))
     return module
 
 
@@ -78,7 +78,7 @@ def test_a_sound_plugin_keeps_every_rule() -> None:
 
 
 def test_its_own_devices_and_settings_are_used() -> None:
-    seen = set()
+    seen: set[tuple[str, int]] = set()
 
     def watch(kind: Kind, inventory: DeviceInventory, settings: Any) -> list[Capacity] | None:
         seen.update((device.id, settings[Sound].slots) for device in inventory.devices)
@@ -144,7 +144,7 @@ def raises_a_user_error(pod: Any) -> NoReturn:
 
 def forgetful() -> Callable[..., Any]:
     """An answer that alternates."""
-    calls = []
+    calls: list[None] = []
 
     def alternate(*answers: Any) -> Any:
         calls.append(None)
@@ -220,7 +220,7 @@ BARE = Resources(count="acme.example/card")
 BROKEN: dict[str, tuple[str, Any, str]] = {
     "misspelt hook": (
         "test_it_loads_and_has_a_hook",
-        a_plugin(hami_kindz=list),
+        a_plugin(hami_kindz=lambda: [ACME]),
         "the plugin does not load",
     ),
     "no hook": (
@@ -285,7 +285,7 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
     ),
     "usage answers for all": (
         "test_it_has_no_answer_for_a_kind_of_somebody_else",
-        a_plugin(hami_check_health=dict),
+        a_plugin(hami_check_health=lambda devices: dict.fromkeys(devices, "")),
         "hami_check_health answers for a kind that is not its own",
     ),
     "raises for others": (

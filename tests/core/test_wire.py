@@ -199,10 +199,11 @@ def test_a_truncated_limits_text_is_refused_wherever_it_ends(length: int) -> Non
         ("", f"grant @ line 1: '' is not '{names.LIMITS_HEADER}'"),
         (LIMITS.replace("limits 1", "limits 2"), "grant @ line 1: 'hami-limits 2' is not 'hami-limits 1'"),
         (LIMITS.removesuffix("end\n"), "the text is truncated: its last line must be 'end'"),
+        (f"{LIMITS}more", "the text is truncated: its last line must be 'end'"),
         (LIMITS.replace("memory=3000", "memory=lots"), "is no share: invalid literal"),
         (LIMITS.replace("memory=3000 ", ""), "is no share: 'memory'"),
     ],
-    ids=["empty", "version", "truncated", "number", "missing"],
+    ids=["empty", "version", "truncated", "more", "number", "missing"],
 )
 def test_a_limits_text_that_cannot_be_read_is_refused_with_its_line(text: str, message: str) -> None:
     with pytest.raises(WireError) as caught:

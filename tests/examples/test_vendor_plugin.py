@@ -17,7 +17,7 @@ VENDOR = ROOT / "examples" / "vendor-plugin"
 
 
 def third_party(folder: Path) -> Path:
-    """A folder with what our own environment has of other people's packages: no network is needed, and nothing of ours is in it."""
+    """A folder with other people's packages of our own environment: no network is needed, and nothing of ours is in it."""
     folder.mkdir()
     for entry in Path(sysconfig.get_paths()["purelib"]).iterdir():
         if "hami" not in entry.name and entry.suffix != ".pth":
@@ -58,7 +58,7 @@ class Fresh:
         subprocess.run([*uv, "--python", str(self.bin / "python"), *map(str, wheels)], check=True)
 
     def run(self, program: str, *arguments: str, fails: bool = False) -> str:
-        """What the program says, on both streams. It runs outside the workspace: Python looks for modules where it is started."""
+        """What the program says, on both streams. Run outside the workspace: Python looks for modules where it is started."""
         command = [str(self.bin / program), *arguments]
         done = subprocess.run(
             command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60, check=False

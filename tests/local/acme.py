@@ -74,7 +74,7 @@ def a_host(
 
 def a_container(command: Sequence[str] | str = "true", name: str = "main", **more: Any) -> dict[str, Any]:
     """A container's manifest; a text is a shell's program; ``limits`` are its resource limits."""
-    words = ["sh", "-c", command] if isinstance(command, str) else list(command)
+    words = ["sh", "-c", command.replace("$", "$$")] if isinstance(command, str) else list(command)
     limits = more.pop("limits", {})
     return {"name": name, "command": words, "resources": {"limits": limits}, **more}
 

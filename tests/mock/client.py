@@ -2,7 +2,7 @@
 
 ``["cuMemAlloc_v2", "out", 4096]`` calls that function of libcuda.so.1 (``nvml...`` of libnvidia-ml.so.1) with the address of a
 fresh 64-bit zero for every "out", and of a text buffer for every "text"; it answers the result and what was written there.
-``["fork", ...]`` does one such call in a child. Run with the machine's libraries on LD_LIBRARY_PATH.
+``["fork", ...]`` does one such call in a child, ``["address", name]`` answers where a function is. Run with the machine's libraries on LD_LIBRARY_PATH.
 """
 
 import ctypes
@@ -48,8 +48,9 @@ for line in sys.stdin:
     name, *arguments = json.loads(line)
     if name == "fork":
         answer = in_child(*arguments)
+    elif name == "address":
+        answer = [ctypes.cast(getattr(ctypes.CDLL(LIBRARIES["cu"]), arguments[0]), ctypes.c_void_p).value]
     elif name == "exec":
         os.execvp(arguments[0], arguments)
     else:
         answer = call(name, *arguments)
-    print(json.dumps(answer), flush=True)

@@ -67,7 +67,8 @@ class Program:
         """Kill it and wait until it is gone."""
         self.process.kill()
         self.process.wait()
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.close()
         self.process.stdout.close()
 

@@ -32,7 +32,9 @@ def smi(needs: Needs) -> Smi:
         needs(f"Debian's nvidia-smi ({missing})", here=False)
 
     def smi(on: Machine, *arguments: str) -> str:
-        done = subprocess.run([program, *arguments], env=environment(on), capture_output=True, text=True, check=False, timeout=60)
+        done = subprocess.run(
+            [program, *arguments], env=environment(on), capture_output=True, text=True, check=False, timeout=60
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

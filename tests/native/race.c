@@ -8,6 +8,11 @@
  *   race kill KILLS LIMIT_BYTES SEED
  *       Starts `race victim`, kills it at a random moment, and asks at once for the whole share: says how long it took until it
  *       got it, at worst, and how often the victim had come to allocating.
+ *   race steps EVERY LIMIT_BYTES WARM
+ *       Forks a child that allocates and frees once, runs it instruction by instruction, and kills it after the n-th, for every
+ *       EVERY-th n until it gets to its end; after each asks for the whole share. WARM: the child is attached already. Says how
+ *       many instructions there were and after how many of the kills the share was not back at the first asking. The driver
+ *       must allow a forked child to allocate.
  *   race victim LIMIT_BYTES SEED
  *       Allocates and frees at random for ever, in two threads.
  */
@@ -24,6 +29,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -247,12 +253,66 @@ static int kills(char *program, unsigned count, char *limit_text, unsigned seed)
 	return 0;
 }
 
+static void be_stepped(int warm)
+{
+	unsigned long long pointer;
+
+	if (warm && (allocate(&pointer, 4096) || release(pointer)))
+		_exit(4);
+	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+	raise(SIGSTOP);
+	_exit(allocate(&pointer, 4096) || release(pointer));
+}
+
+/* Whether the child came to its own end within COUNT instructions. */
+static int step_and_kill(pid_t pid, unsigned long count)
+{
+	int status;
+
+	waitpid(pid, &status, 0);
+	for (unsigned long i = 0; i < count; i++) {
+		ptrace(PTRACE_SINGLESTEP, pid, NULL, NULL);
+		waitpid(pid, &status, 0);
+		if (WIFEXITED(status))
+			return 1;
+	}
+	kill(pid, SIGKILL);
+	waitpid(pid, &status, 0);
+	return 0;
+}
+
+static int steps(unsigned long every, uint64_t limit, int warm)
+{
+	unsigned long count = 0, late = 0;
+	unsigned long long pointer;
+	int ended = 0;
+
+	start();
+	if (allocate(&pointer, limit) || release(pointer))
+		return 4;
+	for (; !ended; count += every) {
+		pid_t pid = fork();
+
+		if (pid == 0)
+			be_stepped(warm);
+		ended = step_and_kill(pid, count);
+		if (allocate(&pointer, limit) != 0)
+			late++;
+		else if (release(pointer) != 0)
+			return 4;
+	}
+	printf("{\"instructions\": %lu, \"late\": %lu}\n", count, late);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	if (argc == 6 && strcmp(argv[1], "rounds") == 0)
 		return rounds((unsigned)atoi(argv[2]), (unsigned)atoi(argv[3]), strtoull(argv[4], NULL, 10), strtoull(argv[5], NULL, 10));
 	if (argc == 5 && strcmp(argv[1], "kill") == 0)
 		return kills(argv[0], (unsigned)atoi(argv[2]), argv[3], (unsigned)atoi(argv[4]));
+	if (argc == 5 && strcmp(argv[1], "steps") == 0)
+		return steps(strtoul(argv[2], NULL, 10), strtoull(argv[3], NULL, 10), atoi(argv[4]));
 	if (argc == 4 && strcmp(argv[1], "victim") == 0)
 		return victim(strtoull(argv[2], NULL, 10), (unsigned)atoi(argv[3]));
 	return 2;

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from glob import glob
 from pathlib import Path
 
 from attrs import frozen
@@ -33,6 +32,7 @@ def hami_kinds() -> list[Kind]:
 
 @hookimpl
 def hami_discover(settings: Settings) -> list[DeviceInventory]:
-    names = sorted(Path(path).name for path in glob(settings[AcmeSettings].cards))
+    pattern = settings[AcmeSettings].cards
+    names = sorted(path.name for path in Path("/").glob(pattern.lstrip("/")))
     cards = (Device(id=name, index=index, model="Acme One", memory=16384) for index, name in enumerate(names))
     return [DeviceInventory(CARD.name, tuple(cards))]

@@ -11,6 +11,7 @@ enum {
 	WORDS = TABLE_BYTES / 8,
 	SLOT_LOG = 26,
 	SLOT_HANDLE_BY_INDEX = 81,
+	SLOT_RELAXED_ORDERING = 165,            /* (device, number, out) */
 	SLOT_PROCESSES = 213,                   /* and the two after it: compute, graphics, MPS; which is which does not matter here */
 	SLOT_SPARSE_MODE = 249,
 };
@@ -46,6 +47,12 @@ static nvmlReturn_t answer_zero(nvmlDevice_t device, unsigned int *value)
 	if (value)
 		*value = 0;
 	return NVML_SUCCESS;
+}
+
+static nvmlReturn_t relaxed_ordering(nvmlDevice_t device, unsigned int which, unsigned int *value)
+{
+	(void)which;
+	return answer_zero(device, value);
 }
 
 static nvmlReturn_t not_supported(void)
@@ -102,6 +109,7 @@ nvmlReturn_t nvmlInternalGetExportTable(const void **table, const void *id)
 	words[SLOT_PROCESSES] = (uintptr_t)list_processes;
 	words[SLOT_PROCESSES + 1] = (uintptr_t)list_none;
 	words[SLOT_PROCESSES + 2] = (uintptr_t)list_none;
+	words[SLOT_RELAXED_ORDERING] = (uintptr_t)relaxed_ordering;
 	words[SLOT_SPARSE_MODE] = (uintptr_t)not_supported;
 	words[0] = TABLE_BYTES;
 	*table = words;

@@ -1,4 +1,4 @@
-"""The numbers of CUdevice_attribute by the names that profiles use: the header's, in lower case and without CU_DEVICE_ATTRIBUTE_.
+"""The numbers of CUdevice_attribute by the names that profiles use: the header's in lower case, CU_DEVICE_ATTRIBUTE_ left out.
 
 Only attributes that some profile sets; all others are 0 on every simulated device.
 """

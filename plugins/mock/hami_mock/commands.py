@@ -59,7 +59,14 @@ def truth(session: Session, output: str) -> None:
 
 
 def _devices(found: Truth) -> object:
-    columns = [("#", "right"), ("DEVICE", "left"), ("MODEL", "left"), ("MiB", "right"), ("REQUESTED", "right"), ("PHYSICAL", "right")]
+    columns = [
+        ("#", "right"),
+        ("DEVICE", "left"),
+        ("MODEL", "left"),
+        ("MiB", "right"),
+        ("REQUESTED", "right"),
+        ("PHYSICAL", "right"),
+    ]
     columns += [("PEAK REQUESTED", "right"), ("PEAK PHYSICAL", "right")]
     rows = [
         (

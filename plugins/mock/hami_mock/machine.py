@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
+
 from hami_core import model
 from hami_core.errors import StateError
 from hami_mock import state
@@ -162,7 +163,7 @@ def truth(folder: Path) -> Truth:
     """What is allocated on the machine in FOLDER right now; what dead processes held is gone. Raises StateError."""
     path = folder / "state"
     facts = state.read_facts(path)
-    devices, rows = state.read_truth(path)
+    devices, rows, count = state.read_truth(path)
     uuids = [state.uuid_of(facts.chip[index]) for index in range(facts.chips)]
     return Truth(
         machine=state.text(facts.name),
@@ -181,7 +182,7 @@ def truth(folder: Path) -> Truth:
         ),
         processes=tuple(
             ProcessTruth(row.pid, row.start_time, row.device, uuids[row.device], row.requested, row.physical, row.context)
-            for row in rows
+            for row in (rows[number] for number in range(count))
         ),
     )
 

@@ -101,14 +101,17 @@ def read_facts(path: Path) -> Any:
     return facts
 
 
-def read_truth(path: Path) -> tuple[Any, list[Any]]:
-    """``struct mock_device_truth[16]`` and the rows of ``struct mock_process_truth``, dead processes dropped. Raises StateError."""
+def read_truth(path: Path) -> tuple[Any, Any, int]:
+    """``struct mock_device_truth[16]``, an array of ``struct mock_process_truth``, and how many of it count; the dead are dropped.
+
+    Entries of an array are views that do not keep it: hold the array while you read them. Raises StateError.
+    """
     ffi, library = _library()
     devices = ffi.new("struct mock_device_truth[16]")
     rows = ffi.new("struct mock_process_truth[]", PROCESSES)
     count = ffi.new("uint32_t *", PROCESSES)
     _check(library.mock_truth(os.fsencode(path), devices, rows, count), path)
-    return devices, [rows[number] for number in range(count[0])]
+    return devices, rows, count[0]
 
 
 def text(field: Any) -> str:
