@@ -1,7 +1,7 @@
-"""Real programs that judge the simulated machine: fetched from Debian's component non-free, unpacked in a cache, never installed.
+"""Real programs that judge the simulated machine: from Debian's component non-free, unpacked in a cache, never installed.
 
-Needs ``apt-get`` and ``dpkg`` with a Debian mirror among the system's own sources; the mirror is taken from there, and a private
-apt configuration adds the component. Where that cannot be had, ``Missing`` says what was tried. Nothing here knows what is tested.
+Needs ``apt-get`` and ``dpkg`` with a Debian mirror among the system's own sources; the mirror is taken from there, and a
+private apt configuration adds the component. Where that cannot be had, ``Missing`` says what was tried.
 """
 
 from __future__ import annotations

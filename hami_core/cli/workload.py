@@ -52,4 +52,8 @@ def carry_out(session: Session, pods: Sequence[PodSpec], output: str, interactiv
 
 def document(played: Played) -> dict[str, Any]:
     """The whole run as docs/json.md describes it."""
-    return asdict(played)
+    made = asdict(played)
+    for pod in made["pods"]:
+        for share in pod["shares"]:
+            share["options"] = dict(share["options"])
+    return made

@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 from hami_core.local import output, processes, terminal
 from hami_core.local.events import NOT_EXECUTABLE, NOT_FOUND, ContainerResult, Exited, Restarting, Started
 from hami_core.local.manifest import ALWAYS, NEVER
+from hami_core.local.tasks import to_the_end
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -130,7 +131,7 @@ class Runs:
         try:
             return await running.wait()
         except asyncio.CancelledError:
-            self.status = await running.stop(self.stop_signal, self.setting.grace)
+            self.status = await to_the_end(running.stop(self.stop_signal, self.setting.grace))
             self.setting.tell(Exited(self.setting.pod, self.container.name, self.status))
             raise
 

@@ -6,6 +6,8 @@ libraries to preload: the dynamic loader goes on without one that it does not fi
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +37,12 @@ def of(host: Host, container: Container, grants: Iterable[Grant], limits: Path, 
     _put_first(env, LIBRARIES, machine.library_path if machine else (), separators=":")
     _put_first(env, PRELOAD, _preloads(host), separators=": ")
     return env
+
+
+def caller() -> dict[str, str]:
+    """The environment of whoever called hami; the programs that came with hami (hami-probe) are found behind all others."""
+    path = os.pathsep.join(filter(None, (os.environ.get("PATH", os.defpath), str(Path(sys.executable).parent))))
+    return {**os.environ, "PATH": path}
 
 
 def _preloads(host: Host) -> list[str]:

@@ -7,15 +7,13 @@ pods run at the same time. The first signal to us stops them all (twice: kills t
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from hami_core.local import admission, environment, output, processes
+from hami_core.local import admission, environment, output, processes, tasks
 from hami_core.local.containers import Backoff, Runs, Setting
 from hami_core.local.events import BY_SIGNAL, TIMED_OUT, Finished, Granted, Noted, Played, PodResult, Queued
 from hami_core.local.manifest import INIT, MAIN, SIDECAR
@@ -56,7 +54,7 @@ def play(
 
 def _check_programs(host: Host, pod: PodSpec) -> None:
     for container in pod.containers:
-        env = environment.of(host, container, (), host.folder.path, os.environ)
+        env = environment.of(host, container, (), host.folder.path, environment.caller())
         processes.check(container.argv, env, container.folder, f'pod "{pod.label}", container "{container.name}"')
 
 
@@ -81,15 +79,9 @@ class _Play:
         self.tasks = [asyncio.ensure_future(life.live()) for life in self.lives]
         try:
             results = await asyncio.gather(*self.tasks)
-        finally:
-            await self._stop_all()
+        finally:  # if one pod ended in an error of ours, the others give back what they hold first
+            await tasks.ended(self.tasks)
         return Played(self.host.name, self.host.machine is not None, tuple(results))
-
-    async def _stop_all(self) -> None:
-        """One pod ended in an error of ours, which is on its way up: the others give back what they hold first."""
-        for task in self.tasks:
-            task.cancel()
-        await asyncio.gather(*self.tasks, return_exceptions=True)
 
     def _interrupt(self, number: int) -> None:
         """The first signal asks every container to end: an interactive one gets it as it is, others SIGTERM. A second kills."""
@@ -134,11 +126,10 @@ class _Life:
             status = await asyncio.shield(self.body)
         except asyncio.CancelledError:
             self.stop()
-            with suppress(asyncio.CancelledError):
-                await self.body
+            await tasks.to_the_end(asyncio.wait({self.body}))
             if not self.play.received:
                 raise
-            status = self._stopped_status()
+            status = self._stopped_status() if self.body.cancelled() else self.body.result()
         return self._result(status)
 
     def stop(self) -> None:
@@ -158,7 +149,7 @@ class _Life:
             status = self._stopped_status()
             raise
         finally:
-            gone = await asyncio.shield(admission.release(self.play.host, admitted.lease))
+            gone = await tasks.to_the_end(admission.release(self.play.host, admitted.lease))
             self.play.tell(Finished(label, status, self.reason, kept=not gone))
         return status
 
@@ -174,7 +165,7 @@ class _Life:
 
     def _prepared(self, container: Container, admitted: Admitted, setting: Setting) -> Runs:
         grants = admitted.grants.get(container.name, ())
-        env = environment.of(self.play.host, container, grants, admitted.lease.limits(container.name), os.environ)
+        env = environment.of(self.play.host, container, grants, admitted.lease.limits(container.name), environment.caller())
         prefix = self.play.prefix(self.pod, container)
         piped = prefix or self.play.output.to_stderr
         log = self.play.host.folder.logs / self.pod.uid / f"{container.name}.log" if piped else None
@@ -199,11 +190,11 @@ class _Life:
                 elif status := await runs.run():
                     self.reason = f'init container "{runs.container.name}" failed'
                     return status
-            await _together([asyncio.ensure_future(runs.run()) for runs in self._of(MAIN)])
+            await tasks.together([asyncio.ensure_future(runs.run()) for runs in self._of(MAIN)])
             return self._main_status()
         finally:
             for sidecar in reversed(sidecars):
-                await _cancelled(sidecar)
+                await tasks.ended([sidecar])
 
     def _of(self, *roles: str) -> Iterator[Runs]:
         return (runs for runs in self.runs.values() if runs.container.role in roles)
@@ -231,19 +222,3 @@ class _Life:
             containers=tuple(runs.result() for runs in self.runs.values()),
             notes=self.notes,
         )
-
-
-async def _together(tasks: Sequence[asyncio.Task[int]]) -> None:
-    """Wait for all; cancelled, or if one raises, every task has ended before this does."""
-    try:
-        await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _cancelled(task: asyncio.Task[int]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task

@@ -1,4 +1,4 @@
-"""Compile the simulated driver when hami-mock is installed: three libraries, by ziglang, into the package folder. No compiler is needed."""
+"""Compile the simulated driver into the package folder when hami-mock is built: three libraries, by ziglang."""
 
 from __future__ import annotations
 
@@ -14,11 +14,23 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 HERE = Path(__file__).parent
 SHARED = ["account.c", "lock.c", "machine.c", "process.c"]
 LIBRARIES = {"libcuda.so.1": ["cuda_*.c", "blocks.c"], "libnvidia-ml.so.1": ["nvml_*.c"], "libhami-mock.so": ["tool.c"]}
-FLAGS = "-std=c11 -O2 -s -fPIC -shared -Wall -Wextra -Werror -fvisibility=hidden -fno-sanitize=undefined -Wl,-Bsymbolic -pthread".split()
+FLAGS = [
+    "-std=c11",
+    "-O2",
+    "-s",
+    "-fPIC",
+    "-shared",
+    "-pthread",
+    "-fvisibility=hidden",
+    "-fno-sanitize=undefined",
+    "-Wl,-Bsymbolic",
+]
+WARNINGS = ["-Wall", "-Wextra", "-Werror"]
 
 
 class DriverBuildHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        del version  # wheel and editable installs want the same libraries
         build(HERE / "driver", HERE / "hami_mock" / "lib")
         build_data.update(pure_python=False, tag=f"py3-none-linux_{platform.machine()}")
 
@@ -32,10 +44,12 @@ def build(sources: Path, target: Path) -> None:
         output = target / library
         if output.exists() and output.stat().st_mtime > newest:
             continue
+        fresh = target / f".{library}"
         files = [str(path) for pattern in [*patterns, *SHARED] for path in sorted(sources.glob(pattern))]
         target_abi = f"{platform.machine()}-linux-gnu.2.17"
         compiler = [sys.executable, "-m", "ziglang", "cc", "-target", target_abi]
-        subprocess.run([*compiler, *FLAGS, f"-Wl,-soname,{library}", "-o", str(output), *files, "-ldl"], check=True)
+        subprocess.run([*compiler, *FLAGS, *WARNINGS, f"-Wl,-soname,{library}", "-o", str(fresh), *files, "-ldl"], check=True)
+        fresh.replace(output)  # nobody may see half of it
 
 
 def describe(header: Path, module: Path) -> None:

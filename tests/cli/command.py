@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import hami_native
 import pytest
 from attrs import define, field, frozen
+
+import hami_native
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -171,22 +172,30 @@ def bare_environment(state: Path) -> dict[str, str]:
     return {**kept, "PATH": "/usr/local/bin:/usr/bin:/bin", "HAMI_STATE_DIR": str(state)}
 
 
+@contextmanager
+def nodes(folder: Path) -> Iterator[OnMachine]:
+    """Makes nodes, and leaves no process of theirs behind."""
+    made: list[Node] = []
+    state, work = folder / "state", folder / "work"
+    state.mkdir(mode=0o700)
+    work.mkdir()
+
+    def on(machine: str | None) -> Node:
+        made.append(Node(machine, work, bare_environment(state)))
+        return made[-1]
+
+    try:
+        yield on
+    finally:
+        for running in (running for node in made for running in node.running):
+            running.stop()
+
+
 @pytest.fixture
 def on(tmp_path: Path) -> Iterator[OnMachine]:
     """Makes a node: ``on("t4x4")``."""
-    nodes: list[Node] = []
-
-    def on(machine: str | None) -> Node:
-        state, folder = tmp_path / "state", tmp_path / "work"
-        folder.mkdir(exist_ok=True)
-        state.mkdir(mode=0o700, exist_ok=True)
-        nodes.append(Node(machine, folder, bare_environment(state)))
-        return nodes[-1]
-
-    yield on
-    for node in nodes:
-        for running in node.running:
-            running.stop()
+    with nodes(tmp_path) as on:
+        yield on
 
 
 @pytest.fixture

@@ -74,7 +74,9 @@ def test_two_share_one_t4_and_a_third_waits_until_there_is_room(t4: Node) -> Non
     (meeting / "seen.test").touch()
     third.until("granted")
 
-    assert "7000 MiB asked, 1360 free on the emptiest of 1 device (nvidia.com/gpumem); held by pod-a, pod-b" in why
+    assert "7000 MiB asked, 1360 free on the emptiest of 1 device (nvidia.com/gpumem); held by pod-" in why
+    assert "pod-a" in why
+    assert "pod-b" in why
     assert "7000 MiB asked, 1360 free" in waiting
     assert both.end().status == 0
     done = third.end()
@@ -85,7 +87,9 @@ def test_two_share_one_t4_and_a_third_waits_until_there_is_room(t4: Node) -> Non
 def test_two_of_the_articles_pods_at_once_each_see_3000_and_the_device_gives_6000(t4: Node) -> None:
     meeting = t4.folder / "meeting"
     meeting.mkdir()
-    pod = a_pod(a_container("ubuntu-container", [PROBE, "--json", "--barrier", str(meeting), "2"], gpu=1, gpumem=3000), name="gpu-pod")
+    pod = a_pod(
+        a_container("ubuntu-container", [PROBE, "--json", "--barrier", str(meeting), "2"], gpu=1, gpumem=3000), name="gpu-pod"
+    )
 
     done = t4.play(pod, pod)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     [
         pytest.param("t4-node", [], [5000], id="nothing: one GPU with the default of 5000 MiB"),
         pytest.param("t4-node", ["--gpumem", "1"], [1], id="one MiB"),
-        pytest.param("t4-node", ["--gpumem-percentage", "100"], [15360], id="all of it by percent"),
+        pytest.param("t4-node", ["--gpumem-percentage", "50"], [7680], id="half of one"),
         pytest.param("t4x4", ["--gpus", "2", "--gpumem-percentage", "33"], [5068, 5068], id="a third of two"),
         pytest.param("dgx-a100", ["--gpus", "8", "--gpumem", "10000"], [10000] * 8, id="a part of each of eight"),
         pytest.param("t4-node", ["--limit", "nvidia.com/gpumem=3k"], [3000], id="any limit, in Kubernetes' forms"),
@@ -69,17 +69,17 @@ def test_a_container_that_asks_for_nothing_sees_no_gpu_beside_one_that_does(t4: 
 
 
 def test_init_containers_reuse_the_room_that_the_main_ones_have_later(t4: Node) -> None:
-    """15000 MiB for each of three, of 15360: they run one after the other."""
+    """12000 MiB for each of three, of 15360: they run one after the other."""
     pod = a_pod(
-        a_container("main", [PROBE, "--json"], gpumem=15000),
-        initContainers=[a_container(name, [PROBE, "--json"], gpumem=15000) for name in ("first", "second")],
+        a_container("main", [PROBE, "--json"], gpumem=12000),
+        initContainers=[a_container(name, [PROBE, "--json"], gpumem=12000) for name in ("first", "second")],
     )
 
     done = t4.play(pod)
 
     assert done.status == 0, done.stderr
     assert [line.split(" | ")[0] for line in done.stdout.splitlines()] == ["first", "second", "main"]
-    assert {one["filled"][0]["held"] for one in seen(done.stdout)} == {15000 * MIB}
+    assert {one["filled"][0]["held"] for one in seen(done.stdout)} == {12000 * MIB}
 
 
 def test_cores_are_reserved_and_it_is_said_once_that_nothing_enforces_them(t4: Node) -> None:
@@ -90,3 +90,14 @@ def test_cores_are_reserved_and_it_is_said_once_that_nothing_enforces_them(t4: N
     assert told.stderr.count(words) == 1
     assert told.document["pods"][0]["notes"] == [f"nvidia.com/gpucores: {words}"]
     assert told.document["pods"][0]["shares"][0]["cores"] == 30
+
+
+def test_a_whole_device_is_given_as_it_is(t4: Node) -> None:
+    """CUDA and NVML differ by what the driver keeps for itself: nobody stands between."""
+    done = t4.hami("run", "--gpumem-percentage", "100", "--", PROBE, "--json")
+
+    assert done.status == 0, done.stderr
+    (probe,) = seen(done.stdout)
+    assert probe["nvml"][0]["total"] == 15360 * MIB
+    assert 0 < probe["nvml"][0]["total"] - probe["cuda"][0]["total"] < 512 * MIB
+    assert t4.truth()[0]["physical_peak"] <= 15360 * MIB

@@ -1,6 +1,6 @@
 """A vendor that exists only here, a host that has its cards, and pods for it; and a hami of its own process to be killed.
 
-    python -m tests.local.acme <state folder> <MiB of the one card> <manifest>...
+python -m tests.local.acme <state folder> <MiB of the one card> <manifest>...
 """
 
 from __future__ import annotations
@@ -64,9 +64,7 @@ class Acme:
         return machine if name == "toy" else None
 
 
-def a_host(
-    root: Path, memory: Sequence[int] = (8000,), machine: str | None = None, plugin: Acme | None = None
-) -> Host:
+def a_host(root: Path, memory: Sequence[int] = (8000,), machine: str | None = None, plugin: Acme | None = None) -> Host:
     """This host with one card for each of ``memory``."""
     found = plugins.Found("acme", "acme", "1", lambda: plugin or Acme(memory))
     return host.open_host(plugins.load([found], block=""), (), machine, root)

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
 from hami_core.errors import NeverFits, NoMachine, ValidationError
 from hami_core.local import admission, holdings
-from hami_core.local.admission import Admitted
-from hami_core.local.host import Host
 from hami_core.model import Holding, Share
-
 from tests.local.acme import a_container, a_host, a_pod, card
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hami_core.local.admission import Admitted
+    from hami_core.local.host import Host
 
 
 def asking(here: Host, **limits: int) -> tuple[object, ...]:
@@ -145,7 +149,12 @@ def test_nothing_is_granted_while_nobody_knows_what_is_held(tmp_path: Path) -> N
         first.lease.limits("main").write_text("")
         queued = asyncio.Event()
         other = a_pod(here, a_container(limits=card(1000)))
-        second = asyncio.ensure_future(admission.admit(here, other, asked, lambda why: (told.append(why), queued.set())[0]))
+
+        def waits(why: str) -> None:
+            told.append(why)
+            queued.set()
+
+        second = asyncio.ensure_future(admission.admit(here, other, asked, waits))
         await queued.wait()
         first.lease.close()
         (await second).lease.close()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import select
 import signal
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from hami_core.local import holdings, queue, state, view
 
+from hami_core.local import holdings, queue, state, view
 from tests.local.acme import a_container, a_host, a_manifest, card, hami, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def a_file(folder: Path, name: str, program: str, mem: int = 5000) -> Path:

@@ -1,19 +1,23 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from hami_core.errors import PluginError
 from hami_core.local import environment
-from hami_core.local.host import Host
 from hami_core.model import Grant, Mounts
-
 from tests.local.acme import Acme, a_container, a_host, a_pod
+
+if TYPE_CHECKING:
+    from hami_core.local.host import Host
 
 GRANT = Grant("main", "acme", "card-0", env=(("ACME_ONLY", "card-0"),))
 
 
-def env(here: Host, *grants: Grant, caller: dict[str, str] | None = None, **fields: object) -> dict[str, str]:
+def env(here: Host, *grants: Grant, caller: dict[str, str] | None = None, **fields: Any) -> dict[str, str]:
     (container,) = a_pod(here, a_container(**fields)).containers
     return environment.of(here, container, grants, Path("/g/limits"), caller or {})
 
@@ -27,7 +31,11 @@ def test_what_was_not_granted_is_hidden_even_if_the_caller_sees_it(tmp_path: Pat
 
 
 def test_the_manifest_comes_before_the_caller_and_behind_the_grant(tmp_path: Path) -> None:
-    variables = [{"name": "A", "value": "pod"}, {"name": "HAMI_LIMITS", "value": "/mine"}, {"name": "ACME_ONLY", "value": "all"}]
+    variables = [
+        {"name": "A", "value": "pod"},
+        {"name": "HAMI_LIMITS", "value": "/mine"},
+        {"name": "ACME_ONLY", "value": "all"},
+    ]
 
     found = env(a_host(tmp_path), GRANT, caller={"A": "caller", "B": "caller"}, env=variables)
 
@@ -65,3 +73,9 @@ def test_a_library_whose_path_cannot_be_said_is_an_error(tmp_path: Path) -> None
 
     with pytest.raises(PluginError, match="cannot name a path with a blank or a colon"):
         env(a_host(tmp_path, plugin=Acme([1], Mounts(preload=(str(library),)))))
+
+
+def test_the_programs_that_came_with_hami_are_found_behind_all_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/mine")
+
+    assert environment.caller()["PATH"] == f"/mine:{Path(sys.executable).parent}"

@@ -3,21 +3,28 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from hami_core import wire
 from hami_core.local import holdings, procfs, state
 from hami_core.local.holdings import Group, Record
 from hami_core.local.procfs import Identity
-from hami_core.local.state import Folder
 from hami_core.model import Holding, Share
-from hypothesis import given
-from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hami_core.local.state import Folder
 
 SHARE = Share("main", "acme", "card-0", memory=3000, physical=8000, cores=30)
 IDENTITIES = st.builds(Identity, st.integers(1, 2**22), st.integers(0, 2**63))
-SHARES = st.builds(Share, st.text(), st.text(), st.text(), *[st.integers(0, 2**40)] * 3, phases=st.lists(st.integers()).map(tuple))
+SHARES = st.builds(
+    Share, st.text(), st.text(), st.text(), *[st.integers(0, 2**40)] * 3, phases=st.lists(st.integers()).map(tuple)
+)
 
 
 @pytest.fixture

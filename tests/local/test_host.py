@@ -1,13 +1,19 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from hami_core import hookimpl
 from hami_core.errors import NoMachine, SettingsError
 from hami_core.local import host, state
 from hami_core.plugins import load
-
 from tests.local.acme import Acme, a_host
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hami_core.model import DeviceInventory
 
 
 def test_the_real_host_has_what_its_plugins_find(tmp_path: Path) -> None:
@@ -43,10 +49,10 @@ def test_a_host_without_devices_is_told_with_what_to_do(tmp_path: Path) -> None:
 
 def test_a_plugin_that_fails_to_look_is_told(tmp_path: Path) -> None:
     class Broken(Acme):
-        def hami_discover(self) -> list[object]:
+        @hookimpl
+        def hami_discover(self) -> list[DeviceInventory]:
             raise OSError("driver gone")
 
-    Broken.hami_discover.hami_impl = Acme.hami_discover.hami_impl  # type: ignore[attr-defined]
     here = a_host(tmp_path, plugin=Broken([1]))
 
     assert [str(failure) for failure in here.failures] == ['plugin "acme": OSError: driver gone']

@@ -1,17 +1,19 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from hami_core.errors import ManifestError
-from hami_core.local import manifest
-from hami_core.plugins import Catalogue
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hami_core.errors import ManifestError
+from hami_core.local import manifest
+from hami_core.plugins import Catalogue
 from tests.local.acme import KIND, a_container, a_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 CATALOGUE = Catalogue((KIND,), {"acme": "acme"}, {"acme": ()})
 
@@ -68,28 +70,39 @@ def with_container(**fields: Any) -> dict[str, Any]:
         ),
         (
             with_container(env=[{"name": "A", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]),
-            "pod.yaml: spec.containers[0].env[0].valueFrom.secretKeyRef: not possible on one host: "
-            "there are no ConfigMaps and Secrets here; give the value itself",
+            (
+                "pod.yaml: spec.containers[0].env[0].valueFrom.secretKeyRef: not possible on one host: "
+                "there are no ConfigMaps and Secrets here; give the value itself"
+            ),
         ),
         (
             with_container(env=[{"name": "A", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]),
-            "pod.yaml: spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: status.podIP: possible here are "
-            "metadata.name, .namespace, .uid, .labels['key'] and .annotations['key']",
+            (
+                "pod.yaml: spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: status.podIP: possible here are "
+                "metadata.name, .namespace, .uid, .labels['key'] and .annotations['key']"
+            ),
         ),
         (
             with_container(volumeMounts=[{"name": "v", "mountPath": "/data"}]),
-            "pod.yaml: spec.containers[0].volumeMounts: not possible on one host: volumes are not mounted here; "
-            "let the command use paths of this host, and remove this field",
+            (
+                "pod.yaml: spec.containers[0].volumeMounts: not possible on one host: volumes are not mounted here; "
+                "let the command use paths of this host, and remove this field"
+            ),
         ),
         (
             with_container(restartPolicy="Always"),
-            "pod.yaml: spec.containers[0].restartPolicy: Always: only Always, on an init container (a sidecar), is possible here",
+            (
+                "pod.yaml: spec.containers[0].restartPolicy: Always: "
+                "only Always, on an init container (a sidecar), is possible here"
+            ),
         ),
         (with_container(comand=["ls"]), "pod.yaml: spec.containers[0].comand: unknown field (did you mean command?)"),
         (
             with_container(resources={"limits": {"acme.dev/men": 1}}),
-            "pod.yaml: spec.containers[0].resources.limits.acme.dev/men: no plugin that is loaded owns this resource "
-            '(did you mean "acme.dev/mem"?)',
+            (
+                "pod.yaml: spec.containers[0].resources.limits.acme.dev/men: no plugin that is loaded owns this resource "
+                '(did you mean "acme.dev/mem"?)'
+            ),
         ),
         (a_manifest(restartPolicy="Once"), "pod.yaml: spec.restartPolicy: Once: give Never, OnFailure or Always"),
         (
@@ -98,8 +111,10 @@ def with_container(**fields: Any) -> dict[str, Any]:
         ),
         (
             a_manifest(securityContext={"runAsUser": 1}),
-            "pod.yaml: spec.securityContext: not possible on one host: processes run with the rights of the user who "
-            "called hami; remove this field, or run the pod on a cluster",
+            (
+                "pod.yaml: spec.securityContext: not possible on one host: processes run with the rights of the user who "
+                "called hami; remove this field, or run the pod on a cluster"
+            ),
         ),
     ],
 )

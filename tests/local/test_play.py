@@ -3,18 +3,20 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from hami_core.errors import UserError
 from hami_core.local import play
 from hami_core.local.containers import Backoff
 from hami_core.local.events import Event, Exited, Finished, Granted, Queued, Restarting, Started
-from hami_core.local.host import Host
 from hami_core.local.output import TO_STDERR
 from hami_core.model import Share
-
 from tests.local.acme import a_container, a_host, a_pod, card, played
+
+if TYPE_CHECKING:
+    from hami_core.local.host import Host
 
 AT_ONCE = Backoff(first_s=0.0, most_s=0.0)
 
@@ -121,23 +123,6 @@ def test_on_failure_a_container_runs_again_until_it_succeeds(here: Host, tmp_pat
     assert sum(isinstance(event, Restarting) for event in events) == 2
 
 
-def test_delays_double_up_to_the_most_and_begin_anew_after_a_good_run() -> None:
-    backoff = Backoff(first_s=1.0, most_s=60.0)
-
-    assert [backoff.delay(runs) for runs in (0, 1, 2, 3, 6, 7, 1000)] == [0.0, 1.0, 2.0, 4.0, 32.0, 60.0, 60.0]
-
-
-def interrupt_when(event_type: type[Event], number: int, events: list[Event], times: int = 1) -> Any:
-    """Listen to events, and send ourselves a signal at the first of a type: the loop hears it when it looks next."""
-
-    def tell(event: Event) -> None:
-        events.append(event)
-        if isinstance(event, event_type) and times:
-            os.kill(os.getpid(), number)
-
-    return tell
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_asks_the_workload_to_end_and_its_answer_is_our_status(here: Host, number: int, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
@@ -178,7 +163,12 @@ def test_a_signal_while_it_waits_leaves_the_queue(here: Host) -> None:
     pods = [a_pod(here, a_container("exec sleep 1000", limits=card(8000)), name=name) for name in ("holds", "waits")]
     events: list[Event] = []
 
-    result = play.play(here, pods, interrupt_when(Queued, signal.SIGINT, events))
+    def tell(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, Queued):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    result = play.play(here, pods, tell)
 
     assert [pod.status for pod in result.pods] == [143, 130]
     assert [event.pod for event in events if isinstance(event, Granted)] == ["holds"]
@@ -195,12 +185,13 @@ def test_what_is_left_of_a_containers_processes_ends_with_it(here: Host, tmp_pat
 def test_a_pod_that_waited_runs_when_the_first_has_ended(here: Host, tmp_path: Path) -> None:
     gate = tmp_path / "gate"
     os.mkfifo(gate)
+    opened = os.open(gate, os.O_RDWR)  # both ends: the first may not be reading yet
     events: list[Event] = []
 
     def tell(event: Event) -> None:
         events.append(event)
         if isinstance(event, Queued):
-            gate.write_text("go\n")  # the first ends once the second waits
+            os.write(opened, b"go\n")  # the first ends once the second waits
 
     first = a_pod(here, a_container(f"read line < {gate}", limits=card(5000)), name="first")
     second = a_pod(here, a_container("exit 0", limits=card(5000)), name="second")
@@ -211,6 +202,7 @@ def test_a_pod_that_waited_runs_when_the_first_has_ended(here: Host, tmp_path: P
         'container "main": 5000 MiB asked, 3000 free on the emptiest of 1 device (acme.dev/mem); held by first'
     ]
     assert result.status == 0
+    os.close(opened)
 
 
 def test_two_pods_share_one_card_at_the_same_time(here: Host, tmp_path: Path) -> None:
@@ -272,7 +264,10 @@ def test_a_container_runs_in_its_working_folder(here: Host, tmp_path: Path) -> N
     [
         (
             {"command": ["no-such-program"]},
-            'pod "pod", container "main": command no-such-program: there is no such program on this host (images are not used here)',
+            (
+                'pod "pod", container "main": command no-such-program: '
+                "there is no such program on this host (images are not used here)"
+            ),
         ),
         (
             {"command": ["sh"], "workingDir": "/no/such"},
@@ -280,9 +275,7 @@ def test_a_container_runs_in_its_working_folder(here: Host, tmp_path: Path) -> N
         ),
     ],
 )
-def test_what_this_host_does_not_have_is_told_before_anything_starts(
-    here: Host, fields: dict[str, Any], sentence: str
-) -> None:
+def test_what_this_host_does_not_have_is_told_before_anything_starts(here: Host, fields: dict[str, Any], sentence: str) -> None:
     good = a_pod(here, a_container(), name="good")
     bad = a_pod(here, {**a_container(), **fields})
     events: list[Event] = []

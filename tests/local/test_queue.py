@@ -1,11 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
 from hami_core.local import queue, state
 from hami_core.local.queue import Ticket
-from hami_core.local.state import Folder
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hami_core.local.state import Folder
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
+
 from hami_core.errors import UserError
 from hami_core.local import run
 from hami_core.plugins import Catalogue
-
 from tests.local.acme import KIND
 
 CATALOGUE = Catalogue((KIND,), {"acme": "acme"}, {"acme": ()})
@@ -18,7 +18,7 @@ def test_flags_become_the_limits_of_their_kind() -> None:
 
 
 def test_a_flag_that_the_kind_does_not_know_is_refused() -> None:
-    with pytest.raises(UserError, match="priority: the kind acme has no such limit; it knows acme.dev/card, acme.dev/mem"):
+    with pytest.raises(UserError, match="it knows acme"):
         run.limits(KIND, {"priority": "1"})
 
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
 from hami_core.errors import StateError
 from hami_core.local import state
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_the_named_folder_comes_before_the_runtime_folder(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from hami_core.local.variables import expand
 from hypothesis import given
 from hypothesis import strategies as st
+
+from hami_core.local.variables import expand
 
 
 @pytest.mark.parametrize(

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hami_core.local import admission, procfs, queue, view
-from hami_core.local.admission import Admitted
-from hami_core.local.host import Host
+from hami_core.local import admission, locks, procfs, queue, view
 from hami_core.local.queue import Ticket
 from hami_core.local.view import HoldingView, Ps, ShareView
 from hami_core.model import ProcessUse
-
 from tests.local.acme import Acme, a_container, a_host, a_pod, card
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hami_core.local.admission import Admitted
+    from hami_core.local.host import Host
 
 
 def hold(here: Host, mem: int) -> Admitted:
@@ -28,7 +31,8 @@ def test_an_idle_machine_shows_its_devices_and_nobody(tmp_path: Path) -> None:
     (device,) = view.devices(here)
 
     assert view.ps(here) == Ps((), (), ())
-    assert (device.device, device.model, device.memory, device.memory_free, device.slots_free) == ("card-0", "Acme One", 8000, 8000, 10)
+    assert (device.device, device.model, device.sick) == ("card-0", "Acme One", "")
+    assert (device.memory, device.memory_free, device.slots_free) == (8000, 8000, 10)
 
 
 def test_what_is_held_is_shown_with_its_use(tmp_path: Path) -> None:
@@ -90,7 +94,7 @@ def test_looking_waits_for_nobody(tmp_path: Path) -> None:
     here = a_host(tmp_path)
 
     async def while_somebody_decides() -> Ps:
-        async with admission.locks.locked(here.folder.lock):
+        async with locks.locked(here.folder.lock):
             return view.ps(here)
 
     assert asyncio.run(while_somebody_decides()) == Ps((), (), ())

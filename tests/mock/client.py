@@ -2,19 +2,23 @@
 
 ``["cuMemAlloc_v2", "out", 4096]`` calls that function of libcuda.so.1 (``nvml...`` of libnvidia-ml.so.1) with the address of a
 fresh 64-bit zero for every "out", and of a text buffer for every "text"; it answers the result and what was written there.
-``["fork", ...]`` does one such call in a child, ``["address", name]`` answers where a function is. Run with the machine's libraries on LD_LIBRARY_PATH.
+``["fork", ...]`` does one such call in a child, ``["exec", ...]`` becomes another program, ``["address", name]`` answers where
+a function is. Run with the machine's libraries on LD_LIBRARY_PATH.
 """
+
+from __future__ import annotations
 
 import ctypes
 import json
 import os
 import sys
+from typing import Any
 
 LIBRARIES = {"cu": "libcuda.so.1", "nv": "libnvidia-ml.so.1"}
 TEXT = 256
 
 
-def place(argument):
+def place(argument: str | int) -> Any:
     if argument == "out":
         return ctypes.pointer(ctypes.c_uint64(0))
     if argument == "text":
@@ -24,7 +28,7 @@ def place(argument):
     return ctypes.c_uint64(argument)
 
 
-def call(name, *arguments):
+def call(name: str, *arguments: str | int) -> list[Any]:
     places = [place(argument) for argument in arguments]
     result = getattr(ctypes.CDLL(LIBRARIES[name[:2]]), name)(*places)
     outs = [each.contents.value for each in places if hasattr(each, "contents")]
@@ -32,25 +36,29 @@ def call(name, *arguments):
     return [result, *outs, *texts]
 
 
-def in_child(name, *arguments):
+def in_child(name: str, *arguments: str | int) -> list[Any]:
     reader, writer = os.pipe()
     if not (child := os.fork()):
         os.write(writer, json.dumps(call(name, *arguments)).encode())
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as answer:
-        found = json.loads(answer.read())
+        found: list[Any] = json.loads(answer.read())
     os.waitpid(child, 0)
     return found
 
 
-for line in sys.stdin:
-    name, *arguments = json.loads(line)
-    if name == "fork":
-        answer = in_child(*arguments)
-    elif name == "address":
-        answer = [ctypes.cast(getattr(ctypes.CDLL(LIBRARIES["cu"]), arguments[0]), ctypes.c_void_p).value]
-    elif name == "exec":
+def carry_out(name: str, *arguments: Any) -> list[Any]:
+    if name == "exec":
         os.execvp(arguments[0], arguments)
-    else:
-        answer = call(name, *arguments)
+    if name == "fork":
+        return in_child(*arguments)
+    if name == "address":
+        function = getattr(ctypes.CDLL(LIBRARIES["cu"]), arguments[0])
+        return [ctypes.cast(function, ctypes.c_void_p).value]
+    return call(name, *arguments)
+
+
+for line in sys.stdin:
+    sys.stdout.write(json.dumps(carry_out(*json.loads(line))) + "\n")
+    sys.stdout.flush()

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hami_mock import machine
+from tests import judges
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from tests.conftest import Needs
 
 CLIENT = Path(__file__).with_name("client.py")
 OUT = "out"
@@ -76,6 +79,15 @@ class Program:
 def environment(on: machine.Machine) -> dict[str, str]:
     """The variables of a process on a machine."""
     return {**os.environ, "LD_LIBRARY_PATH": str(on.libraries)}
+
+
+def debian(needs: Needs, package: str, name: str) -> Path:
+    """A file of one of Debian's packages; skips the test where it cannot be had."""
+    try:
+        return judges.program(package, name)
+    except judges.Missing as missing:
+        needs(f"Debian's {package} ({missing})", here=False)
+        raise
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""The driver's books across processes: exact under races, given back whatever ends a process, and readable as the ground truth."""
+"""The driver's books across processes: exact under races, given back whatever ends a process, readable as ground truth."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -37,6 +38,12 @@ def held(node: Machine) -> tuple[int, int]:
     """Requested and physical bytes of the first device."""
     device = machine.truth(node.folder).devices[0]
     return device.requested, device.physical
+
+
+def piped(node: Machine, code: str) -> subprocess.Popen[bytes]:
+    """Python code as a process on a machine."""
+    command = [sys.executable, "-c", code]
+    return subprocess.Popen(command, env=environment(node), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def test_two_processes_share_the_card(node: Machine, start: Start) -> None:
@@ -114,13 +121,41 @@ if os.fork():
 print("child", flush=True)
 sys.stdin.read()
 """
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code], env=environment(node), **pipes) as parent:
+    with piped(node, code) as parent:
         assert parent.stdout
         assert parent.stdout.readline() == b"child\n"
         parent.wait()
 
         assert held(node) == (0, 0)
+
+
+def test_parent_and_child_that_both_start_after_the_fork_do_not_take_each_other_for_dead(node: Machine) -> None:
+    code = """
+import ctypes, os, sys
+cuda, context, value = ctypes.CDLL("libcuda.so.1"), ctypes.c_void_p(), ctypes.c_uint64()
+cuda.cuDriverGetVersion(ctypes.byref(value))
+one, other = os.pipe(), os.pipe()
+mine, theirs = (one, other) if os.fork() else (other, one)
+
+def meet():
+    os.write(mine[1], b".")
+    os.read(theirs[0], 1)
+
+assert not (cuda.cuInit(0) or cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), 0) or cuda.cuCtxSetCurrent(context))
+assert cuda.cuMemAlloc_v2(ctypes.byref(value), ctypes.c_size_t(1 << 20)) == 0
+meet()
+assert cuda.cuMemGetInfo_v2(ctypes.byref(value), None) == 0
+meet()
+os.write(1, b"x")
+sys.stdin.read()
+"""
+    with piped(node, code) as parent:
+        assert parent.stdin
+        assert parent.stdout
+        assert parent.stdout.read(2) == b"xx"
+
+        assert held(node)[0] == 2 * MIB
+        parent.stdin.close()
 
 
 def test_a_stopped_process_keeps_what_it_holds_and_nobody_waits_for_it(node: Machine, start: Start) -> None:
@@ -174,8 +209,7 @@ sys.stdin.readline()
 
 
 def test_processes_that_race_for_the_last_page_never_get_more_than_there_is(node: Machine) -> None:
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    racers = [subprocess.Popen([sys.executable, "-c", GREEDY], env=environment(node), **pipes) for _ in range(4)]
+    racers = [piped(node, GREEDY) for _ in range(4)]
     try:
         _each(racers, b"ready\n")
         killed = racers.pop()
@@ -190,6 +224,47 @@ def test_processes_that_race_for_the_last_page_never_get_more_than_there_is(node
     finally:
         for racer in racers:
             racer.communicate()
+
+
+BUSY = (
+    GREEDY[: GREEDY.index("for turn")]
+    + """
+import random
+held = []
+while True:
+    if held and random.random() < 0.5:
+        assert free(ctypes.c_uint64(held.pop())) == 0
+    elif alloc(ctypes.byref(address), ctypes.c_size_t(random.randrange(1, 20 << 20))) == 0:
+        held.append(address.value)
+"""
+)
+
+
+def test_kills_at_random_moments_leave_the_books_exact(node: Machine) -> None:
+    busy: list[subprocess.Popen[bytes]] = []
+    try:
+        for turn in range(30):
+            while len(busy) < 3:
+                busy.append(piped(node, BUSY))
+                _each(busy[-1:], b"ready\n")
+            time.sleep(random.Random(turn).random() * 0.01)
+            _end(busy.pop(0))
+        for program in busy:
+            program.send_signal(signal.SIGSTOP)
+
+        truth = machine.truth(node.folder)
+        assert len(truth.processes) == 2
+        assert truth.devices[0].requested == sum(one.requested for one in truth.processes)
+        assert truth.devices[0].physical == sum(one.physical for one in truth.processes)
+    finally:
+        for program in busy:
+            _end(program)
+    assert held(node) == (0, 0)
+
+
+def _end(program: subprocess.Popen[bytes]) -> None:
+    program.kill()
+    program.communicate()
 
 
 def _each(racers: list[subprocess.Popen[bytes]], word: bytes, *, go: bool = True) -> None:

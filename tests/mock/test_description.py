@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hami_mock import description
-from hami_mock.description import DescriptionError, load, parse
+from hami_mock.description import load, parse
+from hami_mock.toml_table import DescriptionError
 
 SMALL = """
 schema = "hami-mock/v1"
@@ -26,6 +27,7 @@ bus = "0000:3B:00.0"
 index = 1
 bus = "0000:5E:00.0"
 """
+SECOND = "[[gpus]]\nindex = 1"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Our own prototypes and structures against NVIDIA's headers, by a compiler; and the structures that Python reads against the C header."""
+"""Our own prototypes and structures against NVIDIA's headers, and Python's view of ours, all by a compiler."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""cuGetProcAddress against NVIDIA's typedef headers and a real libcuda's exported names: another reading than the driver's own table."""
+"""cuGetProcAddress against NVIDIA's typedef headers, and our exported names against a real libcuda's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from hami_mock import state
 from tests import judges
-from tests.mock.conftest import OUT, Program
+from tests.mock.conftest import OUT, Program, debian
 
 if TYPE_CHECKING:
     from tests.conftest import Needs
@@ -136,10 +136,7 @@ def test_the_first_abi_makes_an_unknown_name_an_error(program: Program) -> None:
 
 @pytest.mark.needs("nm")
 def test_a_real_libcuda_exports_every_name_that_ours_does(needs: Needs) -> None:
-    try:
-        real = names_of(judges.program(judges.CUDA, "libcuda.so.*"))
-    except judges.Missing as missing:
-        needs(f"Debian's libcuda1 ({missing})", here=False)
+    real = names_of(debian(needs, judges.CUDA, "libcuda.so.*"))
     newer = {symbol for _, symbol, version, _ in rows() if version > 12020}  # the real one is of CUDA 12.2
 
     assert len(real) > 500

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from hami_core.errors import StateError
-from hami_mock import machine
+from hami_mock import machine, plugin
 from hami_mock.commands import mock
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def test_a_machine_that_is_there_keeps_its_state(node: Machine, program: Program
 
 
 def test_many_processes_may_install_the_same_machine_at_once(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from hami_mock import machine; print(machine.install('t4x4', Path(sys.argv[1])).uuids)"
+    code = "import sys, pathlib, hami_mock.machine as m; print(m.install('t4x4', pathlib.Path(sys.argv[1])).uuids)"
 
     def install(_: int) -> str:
         return subprocess.run([sys.executable, "-c", code, tmp_path / "m"], capture_output=True, text=True, check=True).stdout
@@ -79,19 +79,19 @@ def test_a_folder_without_a_machine_has_no_truth(tmp_path: Path) -> None:
 
 
 def test_the_core_finds_a_machine_with_the_settings_that_lead_to_it(tmp_path: Path) -> None:
-    found = machine.find("dgx-a100", tmp_path)
+    found = plugin.hami_machine("dgx-a100", tmp_path)
 
     assert found is not None
     assert found.name == "dgx-a100"
     assert dict(found.settings) == {"devicePlugin.nvidiaDriverRoot": found.folder}
     assert sorted(path.name for path in Path(found.library_path[0]).iterdir()) == ["libcuda.so.1", "libnvidia-ml.so.1"]
-    assert machine.find("nobody-knows-it", tmp_path) is None
+    assert plugin.hami_machine("nobody-knows-it", tmp_path) is None
 
 
 def test_a_machine_of_ones_own_is_found_by_its_file(tmp_path: Path) -> None:
     (tmp_path / "mine.toml").write_text(MINE.replace("t4-node", "mine"))
 
-    found = machine.find(str(tmp_path / "mine.toml"), tmp_path)
+    found = plugin.hami_machine(str(tmp_path / "mine.toml"), tmp_path)
 
     assert found is not None
     assert found.name == "mine"
@@ -106,6 +106,7 @@ def test_the_command_lists_the_machines() -> None:
 
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
-    code = "import sys, hami_mock.plugin, hami_mock.commands; print(sorted({'numpy', 'cffi', 'rich', 'pynvml'} & set(sys.modules)))"
+    code = "import sys, hami_mock.plugin, hami_mock.commands\n"
+    code += "print(sorted({'numpy', 'cffi', 'rich', 'pynvml'} & set(sys.modules)))"
 
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

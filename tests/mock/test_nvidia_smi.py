@@ -9,7 +9,7 @@ import pytest
 
 from hami_mock import machine
 from tests import judges
-from tests.mock.conftest import Program, environment
+from tests.mock.conftest import Program, debian, environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,10 +26,7 @@ MIB = 1 << 20
 @pytest.fixture
 def smi(needs: Needs) -> Smi:
     """Runs it on a machine and returns what it prints."""
-    try:
-        program = judges.program(judges.SMI, "nvidia-smi")
-    except judges.Missing as missing:
-        needs(f"Debian's nvidia-smi ({missing})", here=False)
+    program = debian(needs, judges.SMI, "nvidia-smi")
 
     def smi(on: Machine, *arguments: str) -> str:
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""The simulated libnvidia-ml through NVIDIA's own binding, each time in a process of its own: pynvml keeps the library in globals."""
+"""The simulated libnvidia-ml by NVIDIA's own binding, each time in a new process: pynvml keeps the library in globals."""
 
 from __future__ import annotations
 
@@ -161,7 +161,8 @@ def test_gpus_of_one_numa_node_are_nearer_than_others(tmp_path: Path) -> None:
 
 
 def test_every_function_that_the_binding_looks_up_is_there_and_answers(node: Machine) -> None:
-    code = "import re, pynvml, ctypes\nnames = set(re.findall(r'_nvmlGetFunctionPointer\\(\"(\\w+)\"\\)', open(pynvml.__file__).read()))\n"
+    code = "import re, pynvml\nsource = open(pynvml.__file__).read()\n"
+    code += "names = set(re.findall(r'_nvmlGetFunctionPointer\\(\"(\\w+)\"\\)', source))\n"
     code += "answer([len(names), [name for name in sorted(names) if not hasattr(pynvml.nvmlLib, name)]])"
 
     count, missing = ask(node, code)

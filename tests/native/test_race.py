@@ -123,7 +123,7 @@ def test_a_kill_after_each_instruction_of_an_allocation_and_a_free_costs_nothing
 
 @pytest.mark.long
 def test_a_kill_after_any_instruction_of_attaching_costs_nothing(frame: Frame, race: Path) -> None:
-    assert check_steps(frame, race, 31, attached=False) > 3000
+    assert check_steps(frame, race, 307, attached=False) > 3000
 
 
 def test_more_processes_than_slots_are_limited_all_the_same(simulated: Frame) -> None:

@@ -2,24 +2,26 @@
 #include "cuda_driver.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
 
 struct driver driver = {.machine.file = -1};
 
-static int open_failure = ENOENT;
-
-static void open_once(void)
-{
-	open_failure = machine_open_own(&driver.machine);
-	if (!open_failure)
-		driver.state = driver.machine.state;
-}
-
+/* A forked child opens the file anew: locks on the parent's would be the parent's. */
 int driver_open(void)
 {
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	struct machine *machine = &driver.machine;
+	int failure = 0;
 
-	pthread_once(&once, open_once);
-	return open_failure;
+	driver_lock();
+	if (machine->file < 0 || machine->pid != getpid()) {
+		if (machine->file >= 0)
+			machine_close(machine);
+		failure = machine_open_own(machine);
+		driver.state = failure ? NULL : machine->state;
+	}
+	driver_unlock();
+	return failure;
 }
 
 /* A child of fork has the parent's records but is another process: the driver refuses it everything, cuInit too, as a real one does. */

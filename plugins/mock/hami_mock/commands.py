@@ -1,4 +1,4 @@
-"""``hami mock``: the simulated machines there are, and the truth on one of them. Words and tables; machine.py knows the facts."""
+"""``hami mock``: the simulated machines there are, and the truth on one of them, in words and tables."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from attrs import asdict
 from hami_core.cli.output import output, show, show_json, table
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from hami_core.cli.session import Session
     from hami_mock.machine import Truth
 
@@ -58,16 +60,9 @@ def truth(session: Session, output: str) -> None:
         show(_processes(found))
 
 
-def _devices(found: Truth) -> object:
-    columns = [
-        ("#", "right"),
-        ("DEVICE", "left"),
-        ("MODEL", "left"),
-        ("MiB", "right"),
-        ("REQUESTED", "right"),
-        ("PHYSICAL", "right"),
-    ]
-    columns += [("PEAK REQUESTED", "right"), ("PEAK PHYSICAL", "right")]
+def _devices(found: Truth) -> Table:
+    columns = [("#", "right"), ("DEVICE", "left"), ("MODEL", "left"), ("MiB", "right")]
+    columns += [(name, "right") for name in ("REQUESTED", "PHYSICAL", "PEAK REQUESTED", "PEAK PHYSICAL")]
     rows = [
         (
             str(one.index),
@@ -81,7 +76,7 @@ def _devices(found: Truth) -> object:
     return table(columns, rows, title=f"machine {found.machine}, in MiB")
 
 
-def _processes(found: Truth) -> object:
+def _processes(found: Truth) -> Table:
     columns = [("PID", "right"), ("#", "right"), ("REQUESTED", "right"), ("PHYSICAL", "right"), ("OF IT CONTEXTS", "right")]
     rows = [
         (str(one.pid), str(one.device), _mib(one.requested), _mib(one.physical), _mib(one.context)) for one in found.processes

@@ -1,6 +1,7 @@
 """A machine as its TOML describes it: read, checked and resolved into frozen values. Nothing here knows the state file.
 
-A fault names the source, the path inside it (``gpus[1].bus``), the value, and what would be right; an unknown key names the nearest known.
+A fault names the source, the path inside it (``gpus[1].bus``), the value, and what would be right; for an unknown key
+the nearest known one.
 Memory is in MiB, clocks in MHz, power in watts.
 """
 

@@ -1,4 +1,4 @@
-"""A simulated machine as a folder: ``lib/`` with the driver libraries, ``state`` beside it. Install it, find it, read what is true on it.
+"""A simulated machine as a folder: ``lib/`` with the driver libraries and ``state`` beside it: install, and read the truth.
 
 Programs use it by ``LD_LIBRARY_PATH=<folder>/lib``; the libraries find the state as ``../state`` from where they lie.
 """
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from hami_core import model
 from hami_core.errors import StateError
 from hami_mock import state
 from hami_mock.description import load, shipped
@@ -22,9 +21,6 @@ from hami_mock.description import load, shipped
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hami_mock.description import Description
-
-DRIVER_ROOT = "devicePlugin.nvidiaDriverRoot"  # the nvidia plugin's ordinary setting
 DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
 
 
@@ -81,38 +77,13 @@ def names() -> tuple[str, ...]:
     return shipped()
 
 
-def find(name: str, state_folder: Path) -> model.Machine | None:
-    """The machine of this name, installed in a folder of the local state; None: no such machine, and no path to a TOML file either.
-
-    Raises what ``install`` raises.
-    """
-    if name not in names() and not name.endswith(".toml"):
-        return None
-    description = load(name)
-    found = _install(description, folder_of(description.machine, state_folder))
-    return model.Machine(
-        name=found.name,
-        folder=str(found.folder),
-        settings=((DRIVER_ROOT, str(found.folder)),),
-        library_path=(str(found.libraries),),
-    )
-
-
-def folder_of(machine: str, state_folder: Path) -> Path:
-    """Where local mode keeps a machine: beside the holdings on it."""
-    return state_folder / machine / "simulated"
-
-
 def install(name_or_path: str, folder: Path) -> Machine:
     """The machine in FOLDER, made if it is not there; one that is there keeps its state.
 
-    Safe between several processes at once. Raises DescriptionError; StateError if another machine, or one of the same name with another
-    description, lives in the folder.
+    Safe between several processes at once. Raises DescriptionError; StateError if the folder holds another machine, or one of
+    the same name that was made from another description.
     """
-    return _install(load(name_or_path), folder)
-
-
-def _install(description: Description, folder: Path) -> Machine:
+    description = load(name_or_path)
     facts = state.compile_facts(description)
     folder = folder.absolute()
     with _alone(folder):

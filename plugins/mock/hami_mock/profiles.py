@@ -89,8 +89,8 @@ def _shipped() -> dict[str, dict[str, Any]]:
 
 
 KEYS = (
-    "name arch brand pci_device pci_subsystem cc memory_mib reserved_mib context_mib sm cores_per_sm clock_mhz memory_clock_mhz "
-    "power_limit_w power_idle_w temperature pcie_generation pcie_width ecc mig fan attributes extends"
+    "name arch brand pci_device pci_subsystem cc memory_mib reserved_mib context_mib sm cores_per_sm clock_mhz "
+    "memory_clock_mhz power_limit_w power_idle_w temperature pcie_generation pcie_width ecc mig fan attributes extends"
 ).split()
 
 

@@ -1,4 +1,4 @@
-"""The state file of a machine, read and written through libhami-mock.so: compile a description, read the truth, change settings.
+"""The state file of a machine, through libhami-mock.so: compile a description, read the truth, change settings.
 
 The structures are those of the C header driver/interface.h. Nothing here decides; machine.py says where files lie.
 """
@@ -102,9 +102,10 @@ def read_facts(path: Path) -> Any:
 
 
 def read_truth(path: Path) -> tuple[Any, Any, int]:
-    """``struct mock_device_truth[16]``, an array of ``struct mock_process_truth``, and how many of it count; the dead are dropped.
+    """``struct mock_device_truth[16]``, an array of ``struct mock_process_truth``, and how many of it count.
 
-    Entries of an array are views that do not keep it: hold the array while you read them. Raises StateError.
+    What dead processes held is dropped first. Entries of an array are views that do not keep it: hold the array while you
+    read them. Raises StateError.
     """
     ffi, library = _library()
     devices = ffi.new("struct mock_device_truth[16]")

@@ -1,4 +1,4 @@
-"""A TOML table that knows where it stands: every access checks, and says what would be right. What keys mean is not known here."""
+"""A TOML table that knows where it stands: every access checks, and says what would be right. No key is known here."""
 
 from __future__ import annotations
 
@@ -93,11 +93,7 @@ class Table:
         """Entries [first, second, what], with first < second; ``what`` is one of WORDS, or a count of links."""
         for number, entry in enumerate(self.get(key, list, "a list of [GPU, GPU, ...]", [])):
             item = f"{key}[{number}]"
-            if (
-                not isinstance(entry, list)
-                or len(entry) != 3
-                or not all(type(gpu) is int and 0 <= gpu < gpus for gpu in entry[:2])
-            ):
+            if not isinstance(entry, list) or len(entry) != 3 or not all(each in range(gpus) for each in entry[:2]):
                 raise self.fault(item, f"{entry!r}: should be two GPUs by index, and what joins them")
             first, second, what = entry
             if first == second:

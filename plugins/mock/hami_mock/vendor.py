@@ -1,19 +1,22 @@
 """The vendor ``mock``: devices without hardware and without a driver. The example to copy for a vendor of your own.
 
-Its devices are numbers in the settings: nothing enforces a share of them, but they are counted, chosen and granted like any other.
+Its devices are numbers in the settings: nothing enforces a share of them, but they are counted, chosen and granted as any are.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from hami_core.model import Capacity, Device, DeviceInventory, Kind, Resources
+from hami_core import sharing
+from hami_core.model import Device, DeviceInventory, Kind, Resources
 from hami_core.settings import setting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from hami_core.model import Capacity
 
 KIND = Kind(
     name="mock",
@@ -46,14 +49,5 @@ def inventories(node: str, settings: MockSettings) -> Sequence[DeviceInventory]:
 
 
 def capacities(found: DeviceInventory, settings: MockSettings) -> Sequence[Capacity]:
-    """Every device with the slots that the settings give it."""
-    return [
-        Capacity(
-            device=device.id,
-            model=device.model,
-            slots=settings.split_count,
-            memory=device.memory,
-            physical=device.memory,
-        )
-        for device in found.devices
-    ]
+    """Every device as the core would split it, with the slots that the settings give it."""
+    return [evolve(capacity, slots=settings.split_count) for capacity in sharing.hami_split(found)]

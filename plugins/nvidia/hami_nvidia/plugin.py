@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from hami_core import hookimpl, sharing
-from hami_core.model import SHARE, Capacity, Defaults, Kind, Mounts, Resources
+from hami_core.model import SHARE, Defaults, Kind, Mounts, Resources
 from hami_nvidia.settings import NvidiaSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hami_core.model import DeviceInventory, Grant, Pod, Request, Share, Splitting, Usage
+    from hami_core.model import Capacity, DeviceInventory, Grant, Pod, Request, Share, Splitting, Usage
     from hami_core.settings import Settings
 
 KIND = "nvidia"
@@ -75,19 +75,7 @@ def hami_split(kind: Kind, splitting: Splitting, inventory: DeviceInventory, set
     if (kind.name, splitting.name) != (KIND, SHARE):
         return None
     slots = settings[NvidiaSettings].split_count
-    return [
-        Capacity(
-            device=device.id,
-            model=device.model,
-            slots=slots,
-            memory=device.memory,
-            physical=device.memory,
-            cores=device.cores,
-            numa=device.numa,
-            healthy=not device.sick,
-        )
-        for device in inventory.devices
-    ]
+    return [evolve(capacity, slots=slots) for capacity in sharing.hami_split(inventory)]
 
 
 @hookimpl

@@ -1,0 +1,130 @@
+"""docs/json.md is what the commands print: every field, with its type, and no field more."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.cli.command import PROBE, Node, a_container, a_pod, nodes
+from tests.cli.test_strangers import installed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DOCUMENT = Path(__file__).parents[2] / "docs/json.md"
+TYPES = {bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null"}
+FREE_KEYS = {"options"}  # objects whose keys are data
+
+Documents = Mapping[str, list[Any]]
+
+
+def described() -> dict[str, dict[str, set[str]]]:
+    """Command -> field -> its types, as the tables have it."""
+    found: dict[str, dict[str, set[str]]] = {}
+    for section in DOCUMENT.read_text().split("\n## ")[1:]:
+        rows = dict(re.findall(r"^\| `(.+?)` \| ([a-z ]+?) \|", section, re.MULTILINE))
+        table = {field: set(types.split(" or ")) for field, types in rows.items()}
+        found |= dict.fromkeys(re.findall(r"`(hami [a-z ]+)`", section.split("\n")[0]), table)
+    return found
+
+
+def fields(value: object, path: str = "") -> Iterator[tuple[str, str]]:
+    """(field, type) of every leaf of a document."""
+    if isinstance(value, dict):
+        free = path.rpartition(".")[2] in FREE_KEYS
+        for key, item in value.items():
+            yield from fields(item, f"{path}{{}}" if free else f"{path}.{key}".removeprefix("."))
+    elif isinstance(value, list):
+        for item in value:
+            yield from fields(item, f"{path}[]")
+    else:
+        yield path, TYPES[type(value)]
+
+
+def test_the_fields_of_a_document_are_found_with_their_types() -> None:
+    document = {"a": [{"b": None, "c": [1]}, {"b": "x", "c": []}], "options": {"any": "x"}}
+
+    assert list(fields(document)) == [("a[].b", "null"), ("a[].c[]", "integer"), ("a[].b", "text"), ("options{}", "text")]
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
+    """What every command prints while a pod holds a share, another waits, and a plugin is broken."""
+    folder = tmp_path_factory.mktemp("json")
+    found: dict[str, list[Any]] = defaultdict(list)
+    with nodes(folder) as on:
+        node = on("t4-node")
+        node.env |= installed(folder / "site", "acme", "raise RuntimeError('no licence')")
+        _while_held(node, found)
+        failing = a_pod(a_container(gpumem=1000) | {"image": "ubuntu"}, initContainers=[a_container("init", ["false"])])
+        found["hami play"].append(node.play(failing, options=["-o", "json"]).document)
+        found["hami plugins"].append(node.hami("plugins", "-o", "json", env={"HAMI_BLOCK": "nvidia"}).document)
+        found["hami config"].append(node.ask("config"))
+        found["hami mock machines"].append(node.ask("mock", "machines"))
+    return found
+
+
+def _while_held(node: Node, found: dict[str, list[Any]]) -> None:
+    meeting = node.folder / "meeting"
+    meeting.mkdir()
+    (meeting / "held.test").touch()
+    held = node.start("run", "-o", "json", "--gpumem", "15000", "--gpucores", "30", "--", PROBE, "--barrier", str(meeting), "2")
+    held.until("all 2 hold")
+    waits = node.start("run", "--gpumem", "15000", "-o", "json", "--", "true")
+    waits.until("waits")
+    found["hami mock truth"].append(node.ask("mock", "truth"))
+    found["hami ps"].append(node.ask("ps"))
+    found["hami devices"].append(node.ask("devices"))
+    (record,) = (Path(node.env["HAMI_STATE_DIR"]) / "t4-node/holdings").glob("*/holding.json")
+    record.write_text("garbage")
+    found["hami ps"].append(node.ask("ps"))
+    (meeting / "seen.test").touch()
+    found["hami run"] += [held.end().document, waits.end().document]
+
+
+@pytest.mark.parametrize("command", described())
+def test_the_document_is_as_described(documents: Documents, command: str) -> None:
+    printed: dict[str, set[str]] = defaultdict(set)
+    for field, kind in (pair for document in documents[command] for pair in fields(document)):
+        printed[field].add(kind)
+
+    expected = described()[command]
+    assert {field: types for field, types in printed.items() if not types <= expected.get(field, set())} == {}
+    assert set(expected) - set(printed) == set()
+
+
+def test_every_document_has_version_1(documents: Documents) -> None:
+    assert {document["v"] for several in documents.values() for document in several} == {1}
+
+
+def test_every_command_with_json_is_described(documents: Documents) -> None:
+    assert set(described()) == set(documents)
+
+
+def test_a_record_that_cannot_be_read_is_told_and_its_shares_still_count(documents: Documents) -> None:
+    told = documents["hami ps"][1]
+
+    assert [share["memory"] for holding in told["holdings"] for share in holding["shares"]] == [15000]
+    (fault,) = told["faults"]
+    assert "its shares are counted as its limits files tell them" in fault
+
+
+def test_workloads_write_to_stderr_and_to_their_logs_never_into_the_document(t4_run: tuple[str, str, str]) -> None:
+    stdout, stderr, log = t4_run
+
+    assert "to stdout" not in stdout
+    assert "to stdout\n" in stderr
+    assert "to stderr\n" in stderr
+    assert sorted(log.splitlines()) == ["to stderr", "to stdout"]
+
+
+@pytest.fixture
+def t4_run(t4: Node) -> tuple[str, str, str]:
+    """Stdout, stderr and log of a run that writes to both."""
+    done = t4.hami("run", "-o", "json", "--", "sh", "-c", "echo to stdout; echo to stderr >&2")
+    return done.stdout, done.stderr, Path(done.document["pods"][0]["containers"][0]["log"]).read_text()

@@ -1,0 +1,90 @@
+"""Plugins of strangers, installed as a folder on the path: broken ones are reported and stop nobody else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.cli.command import Node
+
+GOOD = """\
+from hami_core import hookimpl
+from hami_core.model import Device, DeviceInventory, Kind, Resources
+
+@hookimpl
+def hami_kinds():
+    return [Kind("acme", Resources(count="acme.example/card"), visible_env="ACME_VISIBLE_CARDS")]
+
+@hookimpl
+def hami_discover():
+    return [DeviceInventory("acme", (Device(id="acme0", index=0, model="Acme One", memory=16384),))]
+"""
+
+
+def installed(folder: Path, name: str, code: str) -> Mapping[str, str]:
+    """A distribution of one plugin as an installer leaves it, and the variable that lets Python find it."""
+    info = folder / f"hami_{name}-1.2.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: hami-{name}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[hami]\n{name} = hami_{name}\n")
+    (folder / f"hami_{name}.py").write_text(code)
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_a_strangers_device_is_run_on_beside_the_simulated_ones(t4: Node, tmp_path: Path) -> None:
+    env = installed(tmp_path / "site", "acme", GOOD)
+
+    done = t4.hami("run", "--kind", "acme", "--", "sh", "-c", "echo $ACME_VISIBLE_CARDS $NVIDIA_VISIBLE_DEVICES", env=env)
+
+    assert (done.status, done.stdout) == (0, "acme0 void\n")
+
+
+def test_two_owners_of_a_name_stop_every_command_that_needs_names(t4: Node, tmp_path: Path) -> None:
+    env = installed(tmp_path / "site", "acme", GOOD.replace("acme.example/card", "nvidia.com/gpu"))
+
+    done = t4.hami("run", "--", "true", env=env)
+
+    assert (done.status, done.stdout) == (125, "")
+    (line,) = done.stderr.splitlines()
+    assert 'resource name "nvidia.com/gpu" is claimed by "acme" and "nvidia"; rename one in the settings or block one' in line
+    assert t4.hami("run", "--", "true", env={**env, "HAMI_BLOCK": "acme"}).status == 0
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        pytest.param("raise RuntimeError('no licence')", "RuntimeError: no licence", id="raises on import"),
+        pytest.param("import sys; sys.exit('bye')", "SystemExit: bye", id="exits on import"),
+        pytest.param(GOOD.replace("hami_discover", "hami_discver"), "hami_discver", id="a misspelt hook"),
+    ],
+)
+def test_a_broken_plugin_is_reported_and_the_others_work(t4: Node, tmp_path: Path, code: str, reason: str) -> None:
+    env = installed(tmp_path / "site", "acme", code)
+
+    told = t4.hami("plugins", "-o", "json", env=env)
+    worked = t4.hami("run", "--gpumem", "1000", "--", "true", env=env)
+
+    assert told.status == worked.status == 0
+    assert [one["name"] for one in told.document["plugins"]] == ["mock", "nvidia"]
+    assert [one["name"] for one in told.document["failures"]] == ["acme"]
+    assert reason in told.document["failures"][0]["reason"]
+    assert "Traceback" not in worked.stderr
+    (warning,) = [line for line in worked.stderr.splitlines() if line.startswith("hami:")]
+    assert warning.startswith("hami: left out: ")
+    assert "acme" in warning
+    assert reason in warning
+
+
+def test_a_plugin_that_fails_when_asked_hides_no_other(t4: Node, tmp_path: Path) -> None:
+    broken = GOOD.replace("    return [DeviceInventory", "    raise OSError('card fell out')\n    return [DeviceInventory")
+    env = installed(tmp_path / "site", "acme", broken)
+
+    done = t4.hami("devices", "-o", "json", env=env)
+
+    assert [one["kind"] for one in done.document["devices"]] == ["nvidia"]
+    assert done.stderr == 'hami: plugin "acme": OSError: card fell out\n'
