@@ -89,7 +89,7 @@ def place(requests: Sequence[Request], row: NodeTable, splitting: str) -> tuple[
 
 
 def needed_memory(request: Request, table: NodeTable) -> Numbers:
-    """MiB that one share of the request takes on each device, (N, W). Percentages are of the metal, rounded down, 1 at least."""
+    """MiB that one share of the request takes on each device, (N, W). Percentages are of the metal, rounded down; never 0."""
     if request.memory is not None:
         return np.full(table.shape, request.memory, np.int64, order="F")
     assert request.percent is not None  # Request's own invariant

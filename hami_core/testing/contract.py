@@ -34,10 +34,10 @@ from hypothesis import strategies as st
 
 from hami_core import placement, plugins, table
 from hami_core.errors import DriverError, HamiError, ValidationError
-from hami_core.model import DeviceInventory, Fit, Grant, Kind, Mounts, Reason, Request, Resources, Score, Splitting
+from hami_core.model import DeviceInventory, Fit, Kind, Mounts, Reason, Request, Resources, Score, Splitting
 from hami_core.plugins import Found, Plugins
 from hami_core.settings import Declaration, Settings, resolve
-from hami_core.testing import strategies
+from hami_core.testing import checks, strategies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -242,7 +242,7 @@ class PluginContract:
             assert len(set(ids)) == len(ids), f"hami_split offers one device twice: {ids}"
             sick = {device.id for device in inventory.devices if device.sick}
             for capacity in offered:
-                _check_capacity(capacity, splitting)
+                checks.capacity(capacity, splitting)
                 assert not (capacity.healthy and capacity.device in sick), "hami_split offers a sick device as healthy"
 
     def test_without_a_grant_its_containers_see_no_device(self) -> None:
@@ -334,7 +334,7 @@ class PluginContract:
             for n in range(columns.shape[0]):
                 placed = self._place(kind, splitting, requests, columns.row(n))
                 if placed:
-                    _check_placed(placed, requests, splitting, columns.row(n))
+                    checks.placed(placed, requests, splitting, columns.row(n))
 
     @repeatedly
     @given(st.data())
@@ -361,7 +361,7 @@ class PluginContract:
             for n in range(columns.shape[0]):
                 first, second = (self._place(kind, splitting, requests, columns.row(n)) for _ in range(2))
                 assert first == second, "hami_place gives another answer when it is asked again"
-            assert _copied(columns.locked()) == _copied(columns), "a decision changes the table that it was given"
+            assert checks.copied(columns.locked()) == checks.copied(columns), "a decision changes the table that it was given"
 
     @repeatedly
     @given(st.data())
@@ -373,7 +373,7 @@ class PluginContract:
                 own = [share for share in placed if share.container == requests[0].container]
                 grants = [self._ask("hami_grant", kind=kind, splitting=splitting, shares=own) for _ in range(2)]
                 assert grants[0] == grants[1], "hami_grant gives another answer when it is asked again"
-                _check_grant(grants[0], kind, own, set(columns.devices[n]) - {share.device for share in own})
+                checks.grant(grants[0], kind, own, set(columns.devices[n]) - {share.device for share in own})
 
 
 # What takes a kind and answers for its owner alone.
@@ -427,58 +427,3 @@ def _foreign_arguments(settings: Settings) -> dict[str, Any]:
         "fit": placement.fit(requests, columns),
         "shares": (),
     }
-
-
-def _check_capacity(capacity: Capacity, splitting: Splitting) -> None:
-    assert capacity.slots >= 1, f"hami_split: {capacity.device} has {capacity.slots} slots, at least 1 is needed"
-    assert capacity.memory >= 1, f"hami_split: {capacity.device} offers {capacity.memory} MiB, at least 1 is needed"
-    assert capacity.physical >= 1, f"hami_split: {capacity.device} has {capacity.physical} MiB of metal, at least 1 is needed"
-    assert 0 <= capacity.cores <= 100, f"hami_split: {capacity.device} offers {capacity.cores} % of its cores, not 0 to 100"
-    unknown = {name for name, _ in capacity.extra} - {name for name, _ in splitting.columns}
-    assert not unknown, f"hami_split: {capacity.device} has the columns {unknown}, which the splitting does not declare"
-
-
-def _check_placed(placed: Sequence[Share], requests: Sequence[Request], splitting: Splitting, row: NodeTable) -> None:
-    told = [(share.container, share.kind, share.splitting) for share in placed]
-    wanted = [(one.container, one.kind, splitting.name) for one in requests for _ in range(one.count)]
-    assert told == wanted, f"hami_place gives shares of (container, kind, splitting) {told}, not {wanted}"
-    for one in requests:
-        devices = [share.device for share in placed if share.container == one.container]
-        assert len(set(devices)) == one.count, f"hami_place must give {one.count} different devices, not {devices}"
-        changed = [share for share in placed if share.container == one.container and share.phases != one.phases]
-        assert not changed, f"hami_place gives {changed[0]} with other phases than its request's {one.phases}"
-    strangers = {share.device for share in placed} - set(row.devices[0])
-    assert not strangers, f"hami_place gives {strangers}, no devices of the node"
-    for w, device in enumerate(row.devices[0]):
-        _check_room([share for share in placed if share.device == device], row, w)
-
-
-def _check_room(shares: Sequence[Share], row: NodeTable, w: int) -> None:
-    for phase in {phase for share in shares for phase in share.phases}:
-        here = [share for share in shares if phase in share.phases]
-        for name, asked in (
-            ("slots", len(here)),
-            ("memory", sum(share.memory for share in here)),
-            ("cores", sum(share.cores for share in here)),
-        ):
-            free = int(getattr(row, name)[0, w] - getattr(row, f"{name}_used")[0, w])
-            assert asked <= free, f"hami_place takes {asked} of a device's {name} where {free} are free"
-
-
-def _copied(columns: NodeTable) -> tuple[object, ...]:
-    names = ("present", "healthy", "numa", *table.TOTALS, *table.USED)
-    extra = {name: column.tolist() for name, column in columns.extra.items()}
-    return (columns.nodes, columns.devices, columns.models, extra, *(getattr(columns, name).tolist() for name in names))
-
-
-def _check_grant(grant: object, kind: Kind, shares: Sequence[Share], others: set[str]) -> None:
-    assert isinstance(grant, Grant), f"hami_grant gives a {type(grant).__name__}, not a Grant"
-    told = (grant.container, grant.kind)
-    wanted = (shares[0].container, kind.name)
-    assert told == wanted, f"hami_grant is for (container, kind) {told}, not {wanted}"
-    assert grant.visible not in ("", kind.hidden, "all"), f"hami_grant must show the shares' devices, not {grant.visible!r}"
-    named = others.intersection(grant.visible.split(","))
-    assert not named, f"hami_grant shows {named}, which the container has no share of"
-    lines = [line.split() for line in grant.section.splitlines()]
-    in_section = others.intersection(word for words in lines if words[0] == "device" for word in words[1:2])
-    assert not in_section, f"hami_grant's section names {in_section}, which the container has no share of"
