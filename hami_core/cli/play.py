@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @click.pass_obj
 @own_failures
 def play(session: Session, manifests: tuple[str, ...], output: str) -> int:
-    """Run Pod manifests as processes of this host, all at once, and wait for them.
+    """Run Pod manifests as processes of this host.
 
-    Images are not pulled: a container's command runs on this host, as you. "-" reads standard input. The exit status is that of
-    the first Pod that failed.
+    All at once; a Pod that does not fit waits for room. Images are not pulled: a container's command runs on this host, as you.
+    "-" reads standard input. The exit status is that of the first Pod that failed; 125: hami could not start it.
     """
     from hami_core.local import manifest
 

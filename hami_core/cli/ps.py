@@ -32,7 +32,7 @@ COLUMNS = (
 @output
 @click.pass_obj
 def ps(session: Session, output: str) -> None:
-    """Show who holds which share, how much of it is used, and who waits.
+    """Show who holds which share, and who waits.
 
     DEVICE is the kind and the number that `hami devices` shows. USED is what the driver counts, with what it needs for itself.
     """

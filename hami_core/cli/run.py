@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--gpus", "count", metavar="N", help="Devices, each a different one.")
-@click.option("--gpumem", "memory", metavar="MiB", help="Memory of each.")
+@click.option("--gpus", "count", metavar="N", help="So many different devices.")
+@click.option("--gpumem", "memory", metavar="MiB", help="Memory of each, in MiB.")
 @click.option("--gpumem-percentage", "memory_percent", metavar="N", help="Memory of each, in percent.")
 @click.option("--gpucores", "cores", metavar="N", help="Compute of each, in percent.")
 @click.option("--priority", metavar="0|1", help="0 high, 1 low.")
-@click.option("--kind", default="nvidia", show_default=True, help="The kind of device that the options above ask for.")
+@click.option("--kind", metavar="NAME", default="nvidia", show_default=True, help="Whose devices the options above ask for.")
 @click.option("--limit", "limits", metavar="NAME=VALUE", multiple=True, help="Any limit of a manifest; may be repeated.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 @output
@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 def run(
     session: Session, kind: str, limits: tuple[str, ...], command: tuple[str, ...], output: str, **roles: str | None
 ) -> int:
-    """Run a command under a share: hami run --gpumem 3000 -- python train.py
+    """Run a command under a share.
 
-    Without any limit it gets one device with the default share. Standard input and the terminal are the command's, and its exit
-    status is ours.
+    Example: hami run --gpumem 3000 -- python train.py
+
+    Without any limit it gets one device with the default share; if that does not fit now it waits. Standard input and the
+    terminal are the command's, and its exit status is ours; 125: hami could not start it.
     """
     from hami_core.local import run as local
 

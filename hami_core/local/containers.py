@@ -96,26 +96,20 @@ class Runs:
         return policy == ALWAYS or (policy != NEVER and self.status != 0)
 
     async def _once(self) -> int:
-        name, setting = self.container.name, self.setting
-        streams = output.piped(self.log, self.prefix, setting.output) if self.log else output.through()
+        streams = output.piped(self.log, self.prefix, self.setting.output) if self.log else output.through()
         try:
             self.running = self._start(streams)
         except OSError as error:
-            status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
-            setting.tell(Exited(setting.pod, name, status, f"{self.container.argv[0]}: {error.strerror}"))
-            return status
-        finally:
+            self.status = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_EXECUTABLE
+            self._tell_end(f"{self.container.argv[0]}: {error.strerror}")
+            return self.status
+        else:
             streams.begin()
-        setting.lease.add_group(name, self.running.leader)
-        setting.tell(Started(setting.pod, name, self.running.process.pid))
-        try:
             with self._terminal(self.running):
-                self.status = await self._wait(self.running)
+                return await self._watch(self.running)
         finally:
             self.running = None
             streams.finish()
-        setting.tell(Exited(setting.pod, name, self.status))
-        return self.status
 
     def _start(self, streams: Streams) -> Running:
         return processes.start(
@@ -127,13 +121,25 @@ class Runs:
             interactive=self.setting.output.interactive,
         )
 
-    async def _wait(self, running: Running) -> int:
+    async def _watch(self, running: Running) -> int:
+        """The status at the end of a run. However this is left, the process has ended."""
         try:
-            return await running.wait()
+            self.setting.lease.add_group(self.container.name, running.leader)
+            self.setting.tell(Started(self.setting.pod, self.container.name, running.process.pid))
+            self.status = await running.wait()
         except asyncio.CancelledError:
             self.status = await to_the_end(running.stop(self.stop_signal, self.setting.grace))
-            self.setting.tell(Exited(self.setting.pod, self.container.name, self.status))
+            self._tell_end()
             raise
+        except BaseException:
+            await to_the_end(running.stop(signal.SIGKILL, 0))
+            raise
+        self._tell_end()
+        return self.status
+
+    def _tell_end(self, why: str = "") -> None:
+        assert self.status is not None  # it has just been set
+        self.setting.tell(Exited(self.setting.pod, self.container.name, self.status, why))
 
     def _terminal(self, running: Running) -> AbstractContextManager[None]:
         if self.setting.output.interactive and terminal.is_ours():

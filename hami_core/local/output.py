@@ -85,15 +85,20 @@ class Streams:
 
     def begin(self) -> None:
         """The process has its ends now: close ours of them, and listen."""
-        for descriptor in (self.stdout, self.stderr):
-            if descriptor is not None:
-                os.close(descriptor)
+        self._close_theirs()
         loop = asyncio.get_running_loop()
         for pipe in self.pipes:
             loop.add_reader(pipe.read, pipe.pump)
 
+    def _close_theirs(self) -> None:
+        for descriptor in (self.stdout, self.stderr):
+            if descriptor is not None:
+                os.close(descriptor)
+        self.stdout = self.stderr = None
+
     def finish(self) -> None:
-        """The process is gone: pass on the rest and close."""
+        """The process is gone, or never came: pass on the rest and close."""
+        self._close_theirs()
         for pipe in self.pipes:
             pipe.finish()
         if self.log is not None:

@@ -42,7 +42,8 @@ def given_to(group: int) -> Iterator[None]:
 
 
 def _give(group: int) -> None:
-    with suppress(OSError):
+    """Put the group into the foreground, if we are there: a shell's `bg` goes on with both of us behind it."""
+    if is_ours():
         os.tcsetpgrp(STDIN, group)
     with suppress(ProcessLookupError):
         os.killpg(group, signal.SIGCONT)  # it may have asked for the terminal before it had it, and been stopped

@@ -1,6 +1,8 @@
 """Real ``hami`` processes on a simulated machine, as tests call them. What is tested is not here.
 
 The environment is bare, as for somebody who has not activated the virtual environment: PATH names the system's folders alone.
+``Node.start`` runs the installed command. ``Node.hami`` forks a process that has loaded the same modules already, because most
+of a short command's time is Python's start; it is a process of its own all the same, with its own streams, folder and signals.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +24,7 @@ import pytest
 from attrs import define, field, frozen
 
 import hami_native
+from tests.cli import forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -115,23 +119,29 @@ class Node:
 
     def hami(self, *arguments: str, stdin: str = "", env: Mapping[str, str] | None = None) -> Ended:
         """One command, to its end."""
-        done = subprocess.run(
-            self._argv(arguments),
-            input=stdin,
-            env={**self.env, **(env or {})},
-            cwd=self.folder,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE,
-        )
-        return Ended(done.returncode, done.stdout, done.stderr)
+        with tempfile.TemporaryDirectory() as folder:
+            streams = Path(folder)
+            (streams / "stdin").write_text(stdin, encoding="utf-8")
+            process = forked.process(self._arguments(arguments), {**self.env, **(env or {})}, self.folder, streams)
+            process.start()
+            process.join(PATIENCE)
+            if process.exitcode is None:
+                process.terminate()
+                process.join()
+                pytest.fail(f"hami {' '.join(arguments)} did not end in {PATIENCE} s")
+            return Ended(process.exitcode, (streams / "stdout").read_text(), (streams / "stderr").read_text())
+
+    def hami_anew(self, *arguments: str, env: Mapping[str, str]) -> Ended:
+        """One command from Python's start on, for variables that Python itself reads."""
+        running = self.start(*arguments, env=env)
+        running.close_input()
+        return running.end()
 
     def start(self, *arguments: str, env: Mapping[str, str] | None = None) -> Running:
         """One command, to be talked with."""
         pipe = subprocess.PIPE
         process = subprocess.Popen(
-            self._argv(arguments),
+            [HAMI, *self._arguments(arguments)],
             stdin=pipe,
             stdout=pipe,
             stderr=pipe,
@@ -162,8 +172,8 @@ class Node:
         (self.folder / name).write_text(text, encoding="utf-8")
         return name
 
-    def _argv(self, arguments: Sequence[str]) -> list[str]:
-        return [HAMI, *(("--machine", self.machine) if self.machine else ()), *arguments]
+    def _arguments(self, arguments: Sequence[str]) -> list[str]:
+        return [*(("--machine", self.machine) if self.machine else ()), *arguments]
 
 
 def bare_environment(state: Path) -> dict[str, str]:

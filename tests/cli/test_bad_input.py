@@ -23,7 +23,7 @@ def refused(done: Ended, status: int, sentence: str) -> None:
     assert (done.status, done.stdout, done.stderr) == (status, "", f"hami: {sentence}\n")
 
 
-LIMITS = {
+LIMITS: dict[str, tuple[dict[str, Any], str]] = {
     "a binary suffix": (
         {"gpumem": "3Gi"},
         'nvidia.com/gpumem: 3Gi in container "main": give MiB as a plain number (3072)',
@@ -77,7 +77,7 @@ LIMITS = {
 
 
 @pytest.mark.parametrize(("limits", "sentence"), LIMITS.values(), ids=LIMITS)
-def test_a_limit_that_cannot_be_meant(t4: Node, limits: dict[str, object], sentence: str) -> None:
+def test_a_limit_that_cannot_be_meant(t4: Node, limits: dict[str, Any], sentence: str) -> None:
     refused(t4.play(a_pod(a_container(**limits))), 125, sentence)
 
 

@@ -59,11 +59,11 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
     found: dict[str, list[Any]] = defaultdict(list)
     with nodes(folder) as on:
         node = on("t4-node")
-        node.env |= installed(folder / "site", "acme", "raise RuntimeError('no licence')")
+        stranger = installed(folder / "site", "acme", "raise RuntimeError('no licence')")
         _while_held(node, found)
         failing = a_pod(a_container(gpumem=1000) | {"image": "ubuntu"}, initContainers=[a_container("init", ["false"])])
         found["hami play"].append(node.play(failing, options=["-o", "json"]).document)
-        found["hami plugins"].append(node.hami("plugins", "-o", "json", env={"HAMI_BLOCK": "nvidia"}).document)
+        found["hami plugins"].append(node.hami_anew("plugins", "-o", "json", env={"HAMI_BLOCK": "nvidia", **stranger}).document)
         found["hami config"].append(node.ask("config"))
         found["hami mock machines"].append(node.ask("mock", "machines"))
     return found

@@ -39,7 +39,7 @@ def installed(folder: Path, name: str, code: str) -> Mapping[str, str]:
 def test_a_strangers_device_is_run_on_beside_the_simulated_ones(t4: Node, tmp_path: Path) -> None:
     env = installed(tmp_path / "site", "acme", GOOD)
 
-    done = t4.hami("run", "--kind", "acme", "--", "sh", "-c", "echo $ACME_VISIBLE_CARDS $NVIDIA_VISIBLE_DEVICES", env=env)
+    done = t4.hami_anew("run", "--kind", "acme", "--", "sh", "-c", "echo $ACME_VISIBLE_CARDS $NVIDIA_VISIBLE_DEVICES", env=env)
 
     assert (done.status, done.stdout) == (0, "acme0 void\n")
 
@@ -47,12 +47,12 @@ def test_a_strangers_device_is_run_on_beside_the_simulated_ones(t4: Node, tmp_pa
 def test_two_owners_of_a_name_stop_every_command_that_needs_names(t4: Node, tmp_path: Path) -> None:
     env = installed(tmp_path / "site", "acme", GOOD.replace("acme.example/card", "nvidia.com/gpu"))
 
-    done = t4.hami("run", "--", "true", env=env)
+    done = t4.hami_anew("run", "--", "true", env=env)
 
     assert (done.status, done.stdout) == (125, "")
     (line,) = done.stderr.splitlines()
     assert 'resource name "nvidia.com/gpu" is claimed by "acme" and "nvidia"; rename one in the settings or block one' in line
-    assert t4.hami("run", "--", "true", env={**env, "HAMI_BLOCK": "acme"}).status == 0
+    assert t4.hami_anew("run", "--", "true", env={**env, "HAMI_BLOCK": "acme"}).status == 0
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_two_owners_of_a_name_stop_every_command_that_needs_names(t4: Node, tmp_
 def test_a_broken_plugin_is_reported_and_the_others_work(t4: Node, tmp_path: Path, code: str, reason: str) -> None:
     env = installed(tmp_path / "site", "acme", code)
 
-    told = t4.hami("plugins", "-o", "json", env=env)
-    worked = t4.hami("run", "--gpumem", "1000", "--", "true", env=env)
+    told = t4.hami_anew("plugins", "-o", "json", env=env)
+    worked = t4.hami_anew("run", "--gpumem", "1000", "--", "true", env=env)
 
     assert told.status == worked.status == 0
     assert [one["name"] for one in told.document["plugins"]] == ["mock", "nvidia"]
@@ -84,7 +84,7 @@ def test_a_plugin_that_fails_when_asked_hides_no_other(t4: Node, tmp_path: Path)
     broken = GOOD.replace("    return [DeviceInventory", "    raise OSError('card fell out')\n    return [DeviceInventory")
     env = installed(tmp_path / "site", "acme", broken)
 
-    done = t4.hami("devices", "-o", "json", env=env)
+    done = t4.hami_anew("devices", "-o", "json", env=env)
 
     assert [one["kind"] for one in done.document["devices"]] == ["nvidia"]
     assert done.stderr == 'hami: plugin "acme": OSError: card fell out\n'

@@ -37,8 +37,8 @@ def test_125_means_that_hami_itself_could_not(t4: Node) -> None:
 
 
 def test_sigterm_ends_the_workload_and_gives_the_share_back(t4: Node) -> None:
-    running = t4.start("run", "--gpumem", "3000", "--", "sh", "-c", "echo ready $$; exec cat")
-    workload = int(running.until("ready").split()[1])
+    running = t4.start("run", "--gpumem", "3000", "--", "cat")
+    workload = int(running.until("runs as process").split()[-1])
 
     running.signal(signal.SIGTERM)
 
@@ -62,8 +62,8 @@ def test_sigterm_while_it_waits_leaves_no_place_in_the_queue(t4: Node) -> None:
 
 
 def test_after_kill_9_of_hami_its_workload_holds_the_share_until_it_ends(t4: Node) -> None:
-    running = t4.start("run", "--gpumem", "3000", "--", "sh", "-c", "echo ready $$; exec cat")
-    workload = int(running.until("ready").split()[1])
+    running = t4.start("run", "--gpumem", "3000", "--", "cat")
+    workload = int(running.until("runs as process").split()[-1])
 
     kill(running.process.pid)
     running.process.wait()
@@ -81,8 +81,8 @@ def test_after_kill_9_of_hami_its_workload_holds_the_share_until_it_ends(t4: Nod
 
 
 def test_a_waiting_pod_starts_when_an_orphaned_workload_ends(t4: Node) -> None:
-    orphan = t4.start("run", "--gpumem", "15000", "--", "sh", "-c", "echo ready; exec cat")
-    orphan.until("ready")
+    orphan = t4.start("run", "--gpumem", "15000", "--", "cat")
+    orphan.until("runs as process")
     kill(orphan.process.pid)
     waiter = t4.start("run", "--gpumem", "15000", "--", "true")
     waiter.until("waits")

@@ -295,3 +295,29 @@ def test_a_program_that_cannot_be_executed_has_the_shells_status(here: Host, tmp
 
     assert result.status == 126
     assert [event.why for event in events if isinstance(event, Exited)] == [f"{program}: Exec format error"]
+
+
+def test_a_start_that_fails_leaves_no_descriptor_open(here: Host, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("no program")
+    program.chmod(0o700)
+    pod = a_pod(here, a_container([str(program)]))
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    played(here, pod, passed_on=TO_STDERR)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_listener_that_fails_leaves_no_process_and_no_holding(here: Host) -> None:
+    pids: list[int] = []
+
+    def tell(event: Event) -> None:
+        if isinstance(event, Started):
+            pids.append(event.pid)
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        play.play(here, [a_pod(here, a_container("exec sleep 1000"))], tell)
+
+    assert not Path(f"/proc/{pids[0]}").exists()

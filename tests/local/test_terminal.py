@@ -87,7 +87,8 @@ def test_ctrl_c_is_the_workloads_and_so_is_the_answer(tmp_path: Path) -> None:
 
 
 def test_ctrl_z_stops_hami_too_and_both_go_on_together(tmp_path: Path) -> None:
-    with running(tmp_path, "echo ready; read word; echo got $word; exit 7") as (terminal, process):
+    with running(tmp_path, "read word; echo ready; read word; echo got $word; exit 7") as (terminal, process):
+        terminal.types(b"go\n")  # who reads from a terminal has it
         assert terminal.shows(b"ready")
         terminal.types(CTRL_Z)
         _, status = os.waitpid(process.pid, os.WUNTRACED)

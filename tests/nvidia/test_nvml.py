@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from hami_core.errors import DriverError
 from hami_mock import machine
 from hami_nvidia import nvml
 
@@ -62,7 +63,7 @@ def test_a_library_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / nvml.LIBRARY).write_text("not a library")
 
-    with pytest.raises(nvml.DriverError, match=r"libnvidia-ml\.so\.1 cannot be loaded"):
+    with pytest.raises(DriverError, match=r"libnvidia-ml\.so\.1 cannot be loaded"):
         nvml.inventory("nvidia", str(tmp_path))
 
 

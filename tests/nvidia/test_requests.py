@@ -37,7 +37,7 @@ def test_the_articles_pod_is_read_as_it_is_meant() -> None:
 def test_a_gpu_without_memory_gets_the_default() -> None:
     (request,) = parsed({"nvidia.com/gpu": 1})
 
-    assert (request.memory, request.defaulted) == (5000, {"memory", "cores"})
+    assert (request.memory, request.defaulted) == (5000, frozenset({"memory", "cores"}))
 
 
 def test_a_default_memory_of_zero_means_the_whole_gpu() -> None:
