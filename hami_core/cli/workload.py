@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from functools import wraps
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -47,17 +44,10 @@ def carry_out(session: Session, pods: Sequence[PodSpec], output: str, interactiv
     from hami_core.local.output import Output
     from hami_core.local.play import play
 
-    os.environ["PATH"] = own_programs_last(os.environ.get("PATH", os.defpath))
     played = play(session.host, pods, tell, Output(to_stderr=output == "json", interactive=interactive))
     if output == "json":
         show_json(document(played))
     return played.status
-
-
-def own_programs_last(path: str) -> str:
-    """PATH with hami's own folder at its end: `hami run -- hami-probe` works though nobody activated the environment."""
-    own = str(Path(sys.executable).parent)
-    return path if own in path.split(os.pathsep) else f"{path}{os.pathsep}{own}"
 
 
 def document(played: Played) -> dict[str, Any]:

@@ -149,8 +149,9 @@ def _try(host: Host, pod: PodSpec, asked: Sequence[Ask], own: Place | None) -> A
 
 
 def held(found: Iterable[Found]) -> list[Holding]:
-    """The holdings of those whose shares can be read."""
-    return [one.holding for one in found if one.holding]
+    """The holdings of those whose shares can be read, oldest first; folders come in the order of their random names."""
+    oldest_first = sorted(found, key=lambda one: (one.record.since if one.record else 0, one.uid))
+    return [one.holding for one in oldest_first if one.holding]
 
 
 def _behind(first: Waiting) -> str:

@@ -87,7 +87,7 @@ def open_host(plugins: Plugins, layers: Sequence[tuple[str, Mapping[str, Any]]],
 def _simulated(plugins: Plugins, name: str, root: Path) -> Machine:
     machine: Machine | None = plugins.hook.hami_machine(name=name, state=root)
     if machine is None:
-        raise NoMachine(f'machine "{name}": no plugin that is loaded knows it (hami-mock brings t4-node; see `hami plugins`)')
+        raise NoMachine(f'machine "{name}": no plugin that is loaded knows it (`hami mock machines` lists those of hami-mock)')
     return machine
 
 

@@ -102,6 +102,9 @@ def _documents(source: str) -> Iterator[Any]:
         ) from error
     except UnicodeDecodeError as error:
         raise ManifestError(_shown(source), "", "is not UTF-8 text; give a Pod manifest in YAML or JSON") from error
+    except yaml.MarkedYAMLError as error:
+        place = f" (line {mark.line + 1}, column {mark.column + 1})" if (mark := error.problem_mark) else ""
+        raise ManifestError(_shown(source), "", f"no YAML: {error.problem}{place}") from error
     except yaml.YAMLError as error:
         raise ManifestError(_shown(source), "", f"no YAML: {' '.join(str(error).split())}") from error
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
+from hami_core.errors import ValidationError
 from hami_core.local import admission, environment, output, processes, tasks
 from hami_core.local.containers import Backoff, Runs, Setting
 from hami_core.local.events import BY_SIGNAL, TIMED_OUT, Finished, Granted, Noted, Played, PodResult, Queued
@@ -44,12 +45,23 @@ def play(
     To be called in the main thread, because it listens for signals. UserError, before anything is started or held: a pod asks
     for what cannot be meant, could never fit, or names a program that this host does not have.
     """
-    asked = [admission.asks(host, pod) for pod in pods]
+    asked = [_asks(host, pod, named=len(pods) > 1) for pod in pods]
     for pod in pods:
         _check_programs(host, pod)
     output.remove_old_logs(host.folder)
     run = _Play(host, tell, passed_on, backoff, pods)
     return asyncio.run(run.all(asked))
+
+
+def _asks(host: Host, pod: PodSpec, named: bool) -> tuple[Ask, ...]:
+    """What the pod asks. ``named``: it is one of several, so a message has to say which."""
+    try:
+        return admission.asks(host, pod)
+    except ValidationError as error:
+        if not named:
+            raise
+        where = " of ".join(part for part in (error.where, f'pod "{pod.label}"') if part)
+        raise ValidationError(error.field, error.value, error.hint, where) from error
 
 
 def _check_programs(host: Host, pod: PodSpec) -> None:

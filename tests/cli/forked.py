@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from multiprocessing.process import BaseProcess
+    from pathlib import Path
 
 STREAMS = ("stdin", "stdout", "stderr")
 LOADED = multiprocessing.get_context("forkserver")
@@ -21,9 +22,7 @@ LOADED.set_forkserver_preload(
 )
 
 
-def process(
-    arguments: Sequence[str], env: Mapping[str, str], folder: Path, streams: Path
-) -> multiprocessing.process.BaseProcess:
+def process(arguments: Sequence[str], env: Mapping[str, str], folder: Path, streams: Path) -> BaseProcess:
     """A ``hami`` process, not started yet, with this environment and folder; its three streams are files in ``streams``."""
     return LOADED.Process(target=_run, args=(list(arguments), dict(env), folder, streams))
 

@@ -120,18 +120,22 @@ def test_a_manifest_that_cannot_be_carried_out(t4: Node, pod: dict[str, Any], se
     refused(t4.play(pod), 125, sentence)
 
 
-def test_a_text_that_is_no_manifest(t4: Node) -> None:
-    refused(
-        t4.hami("play", "-", stdin="hello"),
-        125,
-        "standard input: is not a Pod but a plain value; write a Pod (apiVersion: v1, kind: Pod)",
-    )
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("hello", "is not a Pod but a plain value; write a Pod (apiVersion: v1, kind: Pod)"),
+        ("", "is empty; write a Pod (apiVersion: v1, kind: Pod)"),
+        ("kind: [Pod", "no YAML: did not find expected ',' or ']' (line 2, column 1)"),
+    ],
+)
+def test_a_text_that_is_no_manifest(t4: Node, text: str, sentence: str) -> None:
+    refused(t4.hami("play", "-", stdin=text), 125, f"standard input: {sentence}")
 
 
 def test_nothing_is_started_or_held_when_one_of_several_pods_is_wrong(t4: Node) -> None:
     done = t4.play(a_pod(a_container(command=["touch", "started"], gpumem=1000)), a_pod(a_container(gpumem="1Gi")))
 
-    refused(done, 125, 'nvidia.com/gpumem: 1Gi in container "main": give MiB as a plain number (1024)')
+    refused(done, 125, 'nvidia.com/gpumem: 1Gi in container "main" of pod "pod#2": give MiB as a plain number (1024)')
     assert not (t4.folder / "started").exists()
 
 
@@ -179,7 +183,7 @@ def test_a_machine_that_nobody_knows(host: Node) -> None:
 
     assert (done.status, done.stdout) == (2, "")
     assert done.stderr.startswith('hami: machine "t4-nod": ')
-    assert "t4-node" in done.stderr
+    assert "hami mock machines" in done.stderr
 
 
 def test_a_description_of_a_machine_with_a_misspelt_key(host: Node) -> None:

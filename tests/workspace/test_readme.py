@@ -46,7 +46,7 @@ def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
 
 
 def _shown() -> list[str]:
-    (block,) = re.findall(r"actually gave:\n\n```\n(.*?)```", README, re.DOTALL)
+    (block,) = re.findall(r"really gave:\n\n```\n(.*?)```", README, re.DOTALL)
     return [line for line in block.splitlines() if line.strip()]
 
 

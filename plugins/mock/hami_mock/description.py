@@ -79,8 +79,10 @@ def load(name_or_path: str) -> Description:
         raise DescriptionError(name_or_path, "", f"no such machine; there are {', '.join(shipped())}, or give a .toml file")
     try:
         return parse(path.read_text(), name_or_path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise DescriptionError(name_or_path, "", f"cannot be read: {error}") from error
+    except OSError as error:
+        raise DescriptionError(name_or_path, "", f"cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DescriptionError(name_or_path, "", f"is no UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
 def parse(text: str, source: str) -> Description:
