@@ -12,7 +12,6 @@ An unknown path is a spelling mistake and an error that names the nearest known 
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar, cast
@@ -138,6 +137,8 @@ def _unknown(path: str, known: Iterable[str]) -> str:
     if inside:
         return f"is a group, not a setting (it holds {', '.join(inside)})"
     lowered = {other.lower(): other for other in known}
+    import difflib
+
     near = difflib.get_close_matches(path.lower(), lowered, n=1, cutoff=0.5)
     hint = f' (did you mean "{lowered[near[0]]}"?)' if near else "; `hami config` lists all"
     return f"unknown setting{hint}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +93,8 @@ def invoke(arguments: Sequence[str]) -> int:
 def fail(error: Exception, debug: bool = False) -> int:
     """Say what went wrong in one line, and which exit status goes with it."""
     if debug:
+        import traceback
+
         traceback.print_exception(error)
     click.echo(f"hami: {_sentence(error)}", err=True)
     return 2 if isinstance(error, UserError) else 1

@@ -6,7 +6,6 @@ no word is cut in two and ``grep`` finds whole lines.
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +30,8 @@ output = click.option(
 
 def show_json(document: Mapping[str, Any]) -> None:
     """One JSON object with its version, as docs/json.md describes it."""
+    import json
+
     click.echo(json.dumps({"v": 1, **document}, indent=2))
 
 
