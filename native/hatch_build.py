@@ -66,5 +66,6 @@ class NativeBuildHook(BuildHookInterface[Any]):
         root = Path(self.root)
         made = compile_c(root, root / "hami_native")
         build_data["artifacts"] += [f"/{path.relative_to(root)}" for path in made]
+        build_data["shared_scripts"]["hami_native/hami-probe"] = "hami-probe"  # into bin/, of editable installs too
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-linux_{platform.machine()}"

@@ -17,7 +17,7 @@ STRUCTURES = ("hami_device", "hami_process", "hami_region", "hami_limits_device"
 ffi: Any = FFI()  # its structures have fields that only the declarations below know
 ffi.cdef(
     """
-    struct hami_device { char uuid[96]; uint64_t used; uint64_t peak; };
+    struct hami_device { char uuid[96]; uint64_t used; uint64_t peak; uint64_t refused; };
     struct hami_process {
         uint32_t pid; uint32_t reserved; uint64_t start_time; uint64_t pid_namespace;
         uint64_t used[16]; uint64_t context[16];

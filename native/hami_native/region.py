@@ -16,11 +16,15 @@ class RegionError(Exception):
 
 @frozen
 class RegionDevice:
-    """One device of the grant. `used` and `peak` in bytes; `used` may count a dead process until somebody reaps it."""
+    """One device of the grant. `used` and `peak` in bytes; `used` may count a dead process until somebody reaps it.
+
+    `refused` counts the allocations that the limit refused.
+    """
 
     uuid: str
     used: int
     peak: int
+    refused: int
 
 
 @frozen
@@ -70,7 +74,7 @@ class Region:
 
 
 def _device(device: Any) -> RegionDevice:
-    return RegionDevice(uuid=text(device.uuid), used=device.used, peak=device.peak)
+    return RegionDevice(uuid=text(device.uuid), used=device.used, peak=device.peak, refused=device.refused)
 
 
 def _process(process: Any, devices: int) -> RegionProcess:

@@ -10,9 +10,9 @@
  *   oom=refuse
  *   end
  *
- * A section ends where the next one, or `end`, begins. Lines end with one newline each; nothing may follow `end`. Other
- * sections are skipped unread, as are unknown `key=value` in ours. Everything else that is not understood closes the file:
- * a limit is never dropped in silence.
+ * A section ends where the next one, or `end`, begins. Lines end with one newline each, which only `end` may lack; nothing may
+ * follow `end`. Other sections are skipped unread, as are unknown `key=value` in ours. Everything else that is not understood
+ * closes the file: a limit is never dropped in silence.
  */
 #ifndef VGPU_LIMITS_H
 #define VGPU_LIMITS_H

@@ -37,7 +37,7 @@
  * A slot's state word: one of these in the low 4 bits, above it who is acting, so that the actor's death shows:
  * bits 4-15 a hash of the PID-namespace inode, 16-31 the low bits of the start time, 32-63 the pid.
  *
- *   FREE      nobody's; all counters but begin and end are 0
+ *   FREE      nobody's; all counters but begin and end are 0, save for the anonymous slot, which is always FREE
  *   CLAIMING  the actor writes its identity
  *   LIVE      the actor owns it
  *   REAPING   the actor gives a dead owner's bytes back; itself reapable

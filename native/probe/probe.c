@@ -7,6 +7,8 @@
  *
  *   hami-probe [--json] [--hold [SECONDS]] [--barrier FOLDER COUNT]
  *
+ * HAMI_PROBE_BARRIER="FOLDER COUNT" stands for --barrier where that is not given: for pods, whose command is the manifest's.
+ *
  * Exit status: 0 when all it saw agrees; 1 when it does not, or no device is there; 2 for a wrong command line.
  */
 #include <errno.h>
@@ -170,6 +172,21 @@ static int number(const char *text)
 	return *text >= '0' && *text <= '9' && !*end && value >= 1 && value <= 1000000 ? (int)value : 0;
 }
 
+/* "FOLDER COUNT"; the folder's name may hold blanks. */
+static void read_environment(struct options *options)
+{
+	static char folder[4096];
+	const char *value = getenv("HAMI_PROBE_BARRIER"), *blank = value ? strrchr(value, ' ') : NULL;
+
+	if (!value || options->folder)
+		return;
+	options->parties = blank ? number(blank + 1) : 0;
+	if (!options->parties || blank == value || (size_t)(blank - value) >= sizeof(folder))
+		usage("HAMI_PROBE_BARRIER takes a folder, a blank and a number of at least 1");
+	snprintf(folder, sizeof(folder), "%.*s", (int)(blank - value), value);
+	options->folder = folder;
+}
+
 static void read_options(struct options *options, int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
@@ -186,6 +203,7 @@ static void read_options(struct options *options, int argc, char **argv)
 			                                        : "unknown argument");
 		}
 	}
+	read_environment(options);
 }
 
 static int stopped_by;		/* the read end of a pipe that SIGTERM writes to */
@@ -256,7 +274,7 @@ int main(int argc, char **argv)
 	nvml_count = list_nvml(by_nvml);
 	coherent = cuda_count > 0 && same_devices(by_cuda, cuda_count, by_nvml, nvml_count);
 	if (!options.json) {
-		printf("this process (pid %d) sees\n", (int)getpid());
+		printf("process %d sees\n", (int)getpid());
 		show_seen("CUDA", by_cuda, cuda_count);
 		show_seen("NVML", by_nvml, nvml_count);
 	}

@@ -5,6 +5,8 @@
 
 #include "drivers.h"
 
+#define SHORT_UUID 12		/* "GPU-" and eight digits: for people; machines get all of it */
+
 static const char *mib(uint64_t bytes, char text[48])
 {
 	if (bytes % (1 << 20) == 0)
@@ -19,17 +21,17 @@ void show_seen(const char *by, const struct seen *seen, int count)
 	char size[48];
 
 	for (int i = 0; i < count; i++)
-		printf("  %-4s device %d: %s, %s, %s\n", by, i, seen[i].name, mib(seen[i].total, size), seen[i].uuid);
+		printf("  %s device %d: %s, %s, %.*s\n", by, i, seen[i].name, mib(seen[i].total, size), SHORT_UUID, seen[i].uuid);
 	if (count == 0)
-		printf("  %-4s no device\n", by);
+		printf("  %s: no device\n", by);
 }
 
 void show_filled(int ordinal, const struct filled *filled)
 {
 	char size[48];
 
-	printf("device %d: held %s (%llu bytes) in %u pieces; one byte more: %s\n", ordinal, mib(filled->held, size),
-	       (unsigned long long)filled->held, filled->pieces, code_name(filled->refusal));
+	printf("device %d: held %s (%llu bytes); one byte more: %s\n", ordinal, mib(filled->held, size),
+	       (unsigned long long)filled->held, code_name(filled->refusal));
 }
 
 static void json_text(const char *text)

@@ -47,6 +47,7 @@ static void copy_devices(const struct vgpu_region *from, struct hami_region *to)
 		memcpy(to->devices[i].uuid, from->devices[i].uuid, sizeof(to->devices[i].uuid));
 		to->devices[i].used = atomic_load(&from->devices[i].used);
 		to->devices[i].peak = atomic_load(&from->devices[i].peak);
+		to->devices[i].refused = atomic_load(&from->devices[i].refused);
 		to->unnamed[i] = atomic_load(&from->anonymous.used[i]);
 	}
 }

@@ -16,6 +16,7 @@ struct hami_device {
 	char uuid[96];
 	uint64_t used;			/* bytes */
 	uint64_t peak;
+	uint64_t refused;		/* allocations that the limit refused */
 };
 
 struct hami_process {

@@ -93,7 +93,7 @@ static struct vgpu_region *attach(struct vgpu_process *process)
 		return NULL;
 	drop_inherited();
 	self = vgpu_identity_of_self();
-	if (!vgpu_region_attach(vgpu_grant_region_path(), vgpu_grant_region_mode(), vgpu_grant_limits(), &attached, reason)) {
+	if (!vgpu_region_attach(vgpu_grant_region_path(), vgpu_grant_region_mode(), vgpu_grant_limits(), &self, &attached, reason)) {
 		attached.region = NULL;
 		process->attach_again_ns = now_ns() + ATTACH_AGAIN_NS;
 		if (vgpu_log_is_news(reason))
@@ -102,6 +102,8 @@ static struct vgpu_region *attach(struct vgpu_process *process)
 	}
 	fstat(attached.file, &attached_status);
 	reap(process, attached.region);
+	for (uint32_t i = 0; i < vgpu_grant_limits()->device_count; i++)
+		process->place[i] = (uint8_t)vgpu_region_place(attached.region, &vgpu_grant_limits()->devices[i]);
 	atomic_store_explicit(&process->region, attached.region, memory_order_release);
 	return attached.region;
 }
@@ -131,21 +133,26 @@ static CUresult charge(struct vgpu_process *process, unsigned index, uint64_t by
 {
 	struct vgpu_region *region = attach(process);
 	struct vgpu_region_slot *slot = region ? claim(process, region) : NULL;
+	struct vgpu_region_device *device;
+	unsigned place;
 	uint64_t limit;
 
 	if (!slot)
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	place = vgpu_place(process, index);
+	device = &region->devices[place];
 	follow(process);
 	limit = vgpu_grant_memory(index);
-	if (vgpu_reserve(&region->devices[index], slot, index, limit, bytes))
+	if (vgpu_reserve(device, slot, place, limit, bytes))
 		return CUDA_SUCCESS;
 	if (bytes <= limit) {		/* more than the whole share: no death of others makes room */
 		reap(process, region);
-		if (vgpu_reserve(&region->devices[index], slot, index, limit, bytes))
+		if (vgpu_reserve(device, slot, place, limit, bytes))
 			return CUDA_SUCCESS;
 	}
+	atomic_fetch_add_explicit(&device->refused, 1, memory_order_relaxed);
 	VGPU_LOG(VGPU_INFO, "device %u: %llu bytes refused, %llu of %llu used", index, (unsigned long long)bytes,
-	         (unsigned long long)region->devices[index].used, (unsigned long long)limit);
+	         (unsigned long long)device->used, (unsigned long long)limit);
 	return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -172,10 +179,11 @@ void vgpu_discharge_stale(struct vgpu_pointer stale)
 
 void vgpu_note_context(unsigned index, int64_t bytes)
 {
-	struct vgpu_region_slot *slot = atomic_load_explicit(&vgpu_process()->slot, memory_order_acquire);
+	struct vgpu_process *process = vgpu_process();
+	struct vgpu_region_slot *slot = atomic_load_explicit(&process->slot, memory_order_acquire);
 
 	if (slot)
-		atomic_fetch_add_explicit(&slot->context[index], (uint64_t)bytes, memory_order_relaxed);
+		atomic_fetch_add_explicit(&slot->context[vgpu_place(process, index)], (uint64_t)bytes, memory_order_relaxed);
 }
 
 struct vgpu_region *vgpu_charge_region(void)
@@ -198,7 +206,9 @@ uint64_t vgpu_charged(unsigned index)
 {
 	struct vgpu_region *region = vgpu_charge_region();
 
-	return region ? atomic_load_explicit(&region->devices[index].used, memory_order_acquire) : UINT64_MAX;
+	if (!region)
+		return UINT64_MAX;
+	return atomic_load_explicit(&region->devices[vgpu_place(vgpu_process(), index)].used, memory_order_acquire);
 }
 
 static uint64_t least(uint64_t a, uint64_t b)

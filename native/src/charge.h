@@ -35,6 +35,12 @@ static inline bool vgpu_follow_is_due(struct vgpu_process *process)
 	       atomic_load_explicit(&process->follow_at_ns, memory_order_relaxed);
 }
 
+/* Where the region has device INDEX of the grant: a limits file may list in another order than the one that began it. */
+static inline unsigned vgpu_place(const struct vgpu_process *process, unsigned index)
+{
+	return process->place[index];
+}
+
 /*
  * Reserve BYTES of device INDEX. CUDA_SUCCESS, CUDA_ERROR_OUT_OF_MEMORY, or CUDA_ERROR_NO_DEVICE when nothing is granted. Any
  * thread. Usually eight atomics and no lock, allocation or system call; a refusal, the first call and, ten times a second, a
@@ -45,11 +51,13 @@ static inline CUresult vgpu_charge(unsigned index, uint64_t bytes)
 	struct vgpu_process *process = vgpu_process();
 	struct vgpu_region_slot *slot = atomic_load_explicit(&process->slot, memory_order_acquire);
 	struct vgpu_region *region;
+	unsigned place;
 
 	if (__builtin_expect(!slot || vgpu_follow_is_due(process), 0))
 		return vgpu_charge_slowly(index, bytes);
 	region = atomic_load_explicit(&process->region, memory_order_relaxed);
-	if (__builtin_expect(vgpu_reserve(&region->devices[index], slot, index,
+	place = vgpu_place(process, index);
+	if (__builtin_expect(vgpu_reserve(&region->devices[place], slot, place,
 	                                  atomic_load_explicit(&process->limit_bytes[index], memory_order_relaxed), bytes), 1))
 		return CUDA_SUCCESS;
 	return vgpu_charge_slowly(index, bytes);
@@ -61,9 +69,10 @@ static inline void vgpu_discharge(unsigned index, uint64_t bytes)
 	struct vgpu_process *process = vgpu_process();
 	struct vgpu_region_slot *slot = atomic_load_explicit(&process->slot, memory_order_acquire);
 	struct vgpu_region *region = atomic_load_explicit(&process->region, memory_order_relaxed);
+	unsigned place = vgpu_place(process, index);
 
 	if (slot)		/* NULL: a child that has forgotten its parent's charges */
-		vgpu_release(&region->devices[index], slot, index, bytes);
+		vgpu_release(&region->devices[place], slot, place, bytes);
 }
 
 /* Remember what KEY was charged. False: no memory for the record; the caller undoes the allocation and discharges it. */

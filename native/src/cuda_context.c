@@ -150,7 +150,7 @@ static CUresult begin(CUdevice device, unsigned *index)
 }
 
 /* A context's handle is a host address, so it shares the table with device pointers. Recorded at no charge too: for its device. */
-static CUresult finish(CUresult result, const CUcontext *context, unsigned index)
+static CUresult record_context(CUresult result, uint64_t key, unsigned index)
 {
 	uint64_t bytes = vgpu_grant_limits()->devices[index].context;
 
@@ -158,12 +158,21 @@ static CUresult finish(CUresult result, const CUcontext *context, unsigned index
 		discharge_context(index);
 		return result;
 	}
-	if (vgpu_record((uintptr_t)*context, (struct vgpu_pointer){ bytes, index, VGPU_POINTER_CONTEXT }))
+	if (vgpu_record(key, (struct vgpu_pointer){ bytes, index, VGPU_POINTER_CONTEXT }))
 		return CUDA_SUCCESS;
-	if (vgpu_cuda.cuCtxDestroy_v2)
-		vgpu_cuda.cuCtxDestroy_v2(*context);
-	discharge_context(index);
 	return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+static CUresult finish(CUresult result, const CUcontext *context, unsigned index)
+{
+	CUresult recorded = record_context(result, result == CUDA_SUCCESS ? (uintptr_t)*context : 0, index);
+
+	if (recorded != result) {
+		if (vgpu_cuda.cuCtxDestroy_v2)
+			vgpu_cuda.cuCtxDestroy_v2(*context);
+		discharge_context(index);
+	}
+	return recorded;
 }
 
 CUresult vgpu_cuCtxCreate(CUcontext *context, unsigned int flags, CUdevice device)
@@ -202,14 +211,68 @@ CUresult vgpu_cuCtxCreate_v4(CUcontext *context, CUctxCreateParams *params, unsi
 	return finish(vgpu_cuda.cuCtxCreate_v4(context, params, flags, device), context, index);
 }
 
+CUresult vgpu_cuGLCtxCreate(CUcontext *context, unsigned int flags, CUdevice device)
+{
+	unsigned index;
+	CUresult result = begin(device, &index);
+
+	return result == CUDA_SUCCESS ? finish(vgpu_cuda.cuGLCtxCreate(context, flags, device), context, index) : result;
+}
+
+CUresult vgpu_cuGLCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice device)
+{
+	unsigned index;
+	CUresult result = begin(device, &index);
+
+	return result == CUDA_SUCCESS ? finish(vgpu_cuda.cuGLCtxCreate_v2(context, flags, device), context, index) : result;
+}
+
+CUresult vgpu_cuVDPAUCtxCreate(CUcontext *context, unsigned int flags, CUdevice device, uint32_t vdpau, void *address_of)
+{
+	unsigned index;
+	CUresult result = begin(device, &index);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	return finish(vgpu_cuda.cuVDPAUCtxCreate(context, flags, device, vdpau, address_of), context, index);
+}
+
+CUresult vgpu_cuVDPAUCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice device, uint32_t vdpau, void *address_of)
+{
+	unsigned index;
+	CUresult result = begin(device, &index);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	return finish(vgpu_cuda.cuVDPAUCtxCreate_v2(context, flags, device, vdpau, address_of), context, index);
+}
+
+/* Charged as a context of its own: it also keeps the primary one alive, which nobody else may have paid for. */
+CUresult vgpu_cuGreenCtxCreate(CUgreenCtx *context, CUdevResourceDesc resources, CUdevice device, unsigned int flags)
+{
+	unsigned index;
+	CUresult recorded, result = begin(device, &index);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	result = vgpu_cuda.cuGreenCtxCreate(context, resources, device, flags);
+	recorded = record_context(result, result == CUDA_SUCCESS ? (uintptr_t)*context : 0, index);
+	if (recorded != result) {
+		if (vgpu_cuda.cuGreenCtxDestroy)
+			vgpu_cuda.cuGreenCtxDestroy(*context);
+		discharge_context(index);
+	}
+	return recorded;
+}
+
 /* KNOWN: we saw it made, so its device is known; otherwise its allocations may be on any. */
-static CUresult after_destroy(CUresult result, CUcontext context, bool known, struct vgpu_pointer charged)
+static CUresult after_destroy(CUresult result, uint64_t context, bool known, struct vgpu_pointer charged)
 {
 	uint32_t count = vgpu_grant_limits()->device_count;
 
 	if (result != CUDA_SUCCESS) {
 		if (known)
-			(void)vgpu_record((uintptr_t)context, charged);
+			(void)vgpu_record(context, charged);
 		return result;
 	}
 	if (known)
@@ -224,7 +287,7 @@ CUresult vgpu_cuCtxDestroy(CUcontext context)
 	struct vgpu_pointer charged = { 0 };
 	bool known = vgpu_forget((uintptr_t)context, &charged);
 
-	return after_destroy(vgpu_cuda.cuCtxDestroy(context), context, known, charged);
+	return after_destroy(vgpu_cuda.cuCtxDestroy(context), (uintptr_t)context, known, charged);
 }
 
 CUresult vgpu_cuCtxDestroy_v2(CUcontext context)
@@ -232,5 +295,13 @@ CUresult vgpu_cuCtxDestroy_v2(CUcontext context)
 	struct vgpu_pointer charged = { 0 };
 	bool known = vgpu_forget((uintptr_t)context, &charged);
 
-	return after_destroy(vgpu_cuda.cuCtxDestroy_v2(context), context, known, charged);
+	return after_destroy(vgpu_cuda.cuCtxDestroy_v2(context), (uintptr_t)context, known, charged);
+}
+
+CUresult vgpu_cuGreenCtxDestroy(CUgreenCtx context)
+{
+	struct vgpu_pointer charged = { 0 };
+	bool known = vgpu_forget((uintptr_t)context, &charged);
+
+	return after_destroy(vgpu_cuda.cuGreenCtxDestroy(context), (uintptr_t)context, known, charged);
 }

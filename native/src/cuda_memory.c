@@ -2,10 +2,11 @@
  * Linear and stream-ordered allocations: reserve, ask the driver, record or roll back; and their frees in the opposite order.
  *
  * Stream-ordered memory is charged by pointer like the rest, from allocation to free, which is what the program asked for; what
- * its pools keep in reserve beyond that is the subject of pool accounting.
+ * its pools keep in reserve beyond that is the subject of pool accounting. In a stream that captures, it is refused.
  */
 #include "charge.h"
 #include "cuda_device.h"
+#include "cuda_refused.h"
 #include "driver.h"
 #include "wrappers.h"
 
@@ -154,8 +155,10 @@ static CUresult commit_async(uint64_t pointer, unsigned index, uint64_t bytes)
 CUresult vgpu_cuMemAllocAsync(CUdeviceptr *pointer, size_t bytes, CUstream stream)
 {
 	unsigned index;
-	CUresult result = begin(&index, bytes);
+	CUresult result = vgpu_refuse_captured(vgpu_cuda.cuStreamIsCapturing, stream, "cuMemAllocAsync in a capture");
 
+	if (result == CUDA_SUCCESS)
+		result = begin(&index, bytes);
 	if (result != CUDA_SUCCESS)
 		return result;
 	result = vgpu_cuda.cuMemAllocAsync(pointer, bytes, stream);
@@ -165,8 +168,10 @@ CUresult vgpu_cuMemAllocAsync(CUdeviceptr *pointer, size_t bytes, CUstream strea
 CUresult vgpu_cuMemAllocAsync_ptsz(CUdeviceptr *pointer, size_t bytes, CUstream stream)
 {
 	unsigned index;
-	CUresult result = begin(&index, bytes);
+	CUresult result = vgpu_refuse_captured(vgpu_cuda.cuStreamIsCapturing_ptsz, stream, "cuMemAllocAsync_ptsz in a capture");
 
+	if (result == CUDA_SUCCESS)
+		result = begin(&index, bytes);
 	if (result != CUDA_SUCCESS)
 		return result;
 	result = vgpu_cuda.cuMemAllocAsync_ptsz(pointer, bytes, stream);
@@ -176,8 +181,10 @@ CUresult vgpu_cuMemAllocAsync_ptsz(CUdeviceptr *pointer, size_t bytes, CUstream 
 CUresult vgpu_cuMemAllocFromPoolAsync(CUdeviceptr *pointer, size_t bytes, CUmemoryPool pool, CUstream stream)
 {
 	unsigned index;
-	CUresult result = begin(&index, bytes);
+	CUresult result = vgpu_refuse_captured(vgpu_cuda.cuStreamIsCapturing, stream, "cuMemAllocFromPoolAsync in a capture");
 
+	if (result == CUDA_SUCCESS)
+		result = begin(&index, bytes);
 	if (result != CUDA_SUCCESS)
 		return result;
 	result = vgpu_cuda.cuMemAllocFromPoolAsync(pointer, bytes, pool, stream);
@@ -187,8 +194,11 @@ CUresult vgpu_cuMemAllocFromPoolAsync(CUdeviceptr *pointer, size_t bytes, CUmemo
 CUresult vgpu_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *pointer, size_t bytes, CUmemoryPool pool, CUstream stream)
 {
 	unsigned index;
-	CUresult result = begin(&index, bytes);
+	CUresult result = vgpu_refuse_captured(vgpu_cuda.cuStreamIsCapturing_ptsz, stream,
+	                                       "cuMemAllocFromPoolAsync_ptsz in a capture");
 
+	if (result == CUDA_SUCCESS)
+		result = begin(&index, bytes);
 	if (result != CUDA_SUCCESS)
 		return result;
 	result = vgpu_cuda.cuMemAllocFromPoolAsync_ptsz(pointer, bytes, pool, stream);

@@ -310,6 +310,28 @@ uint64_t vgpu_grant_memory(unsigned index)
 	return tightened && tightened < bytes ? tightened : bytes;
 }
 
+static bool is_whole(void)
+{
+	for (uint32_t i = 0; i < limits.device_count; i++)
+		if (!limits.devices[i].physical || vgpu_grant_memory(i) < limits.devices[i].physical)
+			return false;
+	return true;
+}
+
+bool vgpu_grant_is_whole(void)
+{
+	struct vgpu_process *process = vgpu_process();
+	struct vgpu_guest guest = vgpu_guest_enter();
+	bool whole;
+
+	pthread_mutex_lock(&process->lock);
+	vgpu_grant_follow();
+	whole = is_whole();
+	pthread_mutex_unlock(&process->lock);
+	vgpu_guest_leave(guest);
+	return whole;
+}
+
 const char *vgpu_grant_region_path(void)
 {
 	return region_path;
@@ -332,6 +354,21 @@ static bool has_changed(void)
 	       status.st_mtim.tv_nsec != source.seen.st_mtim.tv_nsec;
 }
 
+static bool has_same_devices(void)
+{
+	for (uint32_t i = 0; i < limits.device_count; i++)
+		if (!latest(&limits.devices[i]))
+			return false;
+	return now.device_count == limits.device_count;
+}
+
+/* What was read is not for this process: it has nothing until the file is right again. */
+static void close_now(const struct vgpu_fault *fault)
+{
+	memset(&now, 0, sizeof(now));
+	log_fault(source.path, fault);
+}
+
 void vgpu_grant_follow(void)
 {
 	struct vgpu_fault fault;
@@ -343,8 +380,10 @@ void vgpu_grant_follow(void)
 	else if (strcmp(now.grant, limits.grant) != 0) {
 		set_fault(&fault, VGPU_CLOSED_GRANT, "it is now of grant %.80s; this process began under %.80s", now.grant,
 		          limits.grant);
-		memset(&now, 0, sizeof(now));
-		log_fault(source.path, &fault);
+		close_now(&fault);
+	} else if (!has_same_devices()) {
+		set_fault(&fault, VGPU_CLOSED_DEVICES, "its devices are no longer those that this process began with");
+		close_now(&fault);
 	}
 	publish(vgpu_process());
 }

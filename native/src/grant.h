@@ -33,6 +33,9 @@ enum vgpu_grant_state vgpu_grant_bind(const uint8_t (*uuids)[16], unsigned count
 /* Bytes of device INDEX this process may use now: what was last read, and no more than HAMi's variables say. */
 uint64_t vgpu_grant_memory(unsigned index);
 
+/* Whether the grant is of whole devices: of each, all that the file says it has. While OPEN. Slow path: follows the file. */
+bool vgpu_grant_is_whole(void);
+
 /* Where the region of this grant is, and the mode of a new one. While OPEN. */
 const char *vgpu_grant_region_path(void);
 unsigned vgpu_grant_region_mode(void);

@@ -42,15 +42,15 @@ static nvmlReturn_t by_index(unsigned int index, void *device, uintptr_t a, uint
 	return result == NVML_SUCCESS ? driver_by_index(driver_index, device, a, b, c, d) : result;
 }
 
-/* Bytes that process PID of this grant holds of device INDEX; 0: it is none of ours, or holds nothing. */
-static uint64_t held_by_pid(const struct vgpu_region *region, uint32_t pid, unsigned index)
+/* Bytes that process PID of this grant holds of the device at PLACE of the region; 0: none of ours, or holds nothing. */
+static uint64_t held_by_pid(const struct vgpu_region *region, uint32_t pid, unsigned place)
 {
 	for (unsigned i = 0; i < VGPU_MAX_SLOTS; i++) {
 		const struct vgpu_region_slot *slot = &region->slots[i];
 		uint64_t state = atomic_load_explicit(&slot->state, memory_order_acquire);
 
 		if ((state & VGPU_SLOT_STATE_MASK) == VGPU_SLOT_LIVE && slot->pid == pid)
-			return atomic_load_explicit(&slot->used[index], memory_order_relaxed);
+			return atomic_load_explicit(&slot->used[place], memory_order_relaxed);
 	}
 	return 0;
 }
@@ -59,7 +59,7 @@ static uint64_t held_by_pid(const struct vgpu_region *region, uint32_t pid, unsi
 static unsigned int keep_own(uint8_t *entries, unsigned int count, unsigned index)
 {
 	const struct vgpu_region *region = vgpu_charge_region();
-	unsigned int kept = 0;
+	unsigned int kept = 0, place = vgpu_place(vgpu_process(), index);
 
 	for (unsigned int i = 0; region && i < count; i++) {
 		uint8_t *entry = entries + (size_t)i * ENTRY_BYTES;
@@ -67,7 +67,7 @@ static unsigned int keep_own(uint8_t *entries, unsigned int count, unsigned inde
 		uint64_t bytes;
 
 		memcpy(&pid, entry, sizeof(pid));
-		bytes = held_by_pid(region, pid, index);
+		bytes = held_by_pid(region, pid, place);
 		if (!bytes)
 			continue;
 		memmove(entries + (size_t)kept * ENTRY_BYTES, entry, ENTRY_BYTES);

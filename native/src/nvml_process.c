@@ -13,22 +13,22 @@
 
 #define NO_INSTANCE 0xffffffffu		/* of gpuInstanceId and computeInstanceId: no MIG */
 
-/* Bytes that a slot holds of a device; 0 also for one that is not LIVE. */
-static uint64_t held_by(const struct vgpu_region_slot *slot, unsigned index)
+/* Bytes that a slot holds of the device at PLACE of the region; 0 also for one that is not LIVE. */
+static uint64_t held_by(const struct vgpu_region_slot *slot, unsigned place)
 {
 	if ((atomic_load_explicit(&slot->state, memory_order_acquire) & VGPU_SLOT_STATE_MASK) != VGPU_SLOT_LIVE)
 		return 0;
-	return atomic_load_explicit(&slot->used[index], memory_order_relaxed);
+	return atomic_load_explicit(&slot->used[place], memory_order_relaxed);
 }
 
 /* The holders of device INDEX, at most MOST of them; the return value counts all. */
 static unsigned int list_holders(unsigned index, nvmlProcessInfo_t *holders, unsigned int most)
 {
 	const struct vgpu_region *region = vgpu_charge_region();
-	unsigned int count = 0;
+	unsigned int count = 0, place = vgpu_place(vgpu_process(), index);
 
 	for (unsigned i = 0; region && i < VGPU_MAX_SLOTS; i++) {
-		uint64_t bytes = held_by(&region->slots[i], index);
+		uint64_t bytes = held_by(&region->slots[i], place);
 
 		if (bytes && count < most)
 			holders[count] = (nvmlProcessInfo_t){ region->slots[i].pid, bytes, NO_INSTANCE, NO_INSTANCE };

@@ -20,6 +20,7 @@ struct vgpu_process {
 	_Atomic uint32_t device_count;			/* of the grant; 0: not loaded */
 	_Atomic uint32_t cuda_count;			/* devices of the grant that CUDA has; valid once cuda_ready */
 	_Atomic uint64_t limit_bytes[VGPU_MAX_DEVICES];
+	uint8_t place[VGPU_MAX_DEVICES];		/* in the region, by index in the grant; written before region */
 
 	/* Written once under the lock, before cuda_ready. By CUDA ordinal as the program sees them. */
 	_Atomic uint32_t cuda_ready;

@@ -1,5 +1,6 @@
 /* Is this a region, and whose? Pure: shared by the interposer and by the reader for Python. */
 #include <string.h>
+#include <strings.h>
 
 #include "region_file.h"
 
@@ -8,14 +9,22 @@ static int is_text(const char *text, size_t length)
 	return text[0] != '\0' && memchr(text, '\0', length) != NULL;
 }
 
-static int is_of(const struct vgpu_region *region, const struct vgpu_limits *limits)
+int vgpu_region_place(const struct vgpu_region *region, const struct vgpu_limits_device *device)
 {
-	if (strcmp(region->header.grant, limits->grant) != 0 || region->header.device_count != limits->device_count)
-		return 0;
+	for (uint32_t i = 0; i < region->header.device_count; i++)
+		if (strcasecmp(region->devices[i].uuid, device->uuid) == 0)	/* hexadecimal digits of either case */
+			return (int)i;
+	return -1;
+}
+
+static const char *fault_of_owner(const struct vgpu_region *region, const struct vgpu_limits *limits)
+{
+	if (strcmp(region->header.grant, limits->grant) != 0)
+		return "it belongs to another grant";
 	for (uint32_t i = 0; i < limits->device_count; i++)
-		if (strcmp(region->devices[i].uuid, limits->devices[i].uuid) != 0)
-			return 0;
-	return 1;
+		if (vgpu_region_place(region, &limits->devices[i]) < 0)
+			return "its devices are not those of the limits file";
+	return region->header.device_count == limits->device_count ? NULL : "its devices are not those of the limits file";
 }
 
 const char *vgpu_region_fault(const struct vgpu_region *region, size_t size, const struct vgpu_limits *limits)
@@ -35,5 +44,5 @@ const char *vgpu_region_fault(const struct vgpu_region *region, size_t size, con
 	for (uint32_t i = 0; i < header->device_count; i++)
 		if (!is_text(region->devices[i].uuid, VGPU_UUID_LENGTH))
 			return "a device in it has no uuid";
-	return limits && !is_of(region, limits) ? "it belongs to another grant" : NULL;
+	return limits ? fault_of_owner(region, limits) : NULL;
 }

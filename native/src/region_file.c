@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/limits.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -19,6 +20,9 @@
 #ifndef F_OFD_SETLK			/* Linux 3.15; newer than the glibc that we build for */
 #define F_OFD_SETLK 37
 #endif
+
+/* A fault like others, but pids and times in such a region prove nothing. */
+static const char *const from_before = "it is from before the machine's last start";
 
 /* What one attempt came to. */
 enum outcome { ATTACHED, AGAIN, REFUSED };
@@ -47,6 +51,31 @@ static int open_region(const char *path, int flags)
 	return above_standard_streams(open(path, O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | flags, 0600));
 }
 
+/* The kernel's boot id; all zero where /proc does not tell. */
+static void read_boot_id(uint8_t id[16])
+{
+	char text[sizeof("GPU-") - 1 + 36] = "GPU-";	/* the parser reads a UUID with its prefix */
+	int file = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+	memset(id, 0, 16);
+	if (file < 0)
+		return;
+	if (read(file, text + 4, 36) != 36 || !vgpu_limits_parse_uuid(text, sizeof(text), id))
+		memset(id, 0, 16);
+	close(file);
+}
+
+/* Whether the region is from before the last start of the machine: then no pid or time in it means anything. */
+static bool is_of_another_boot(const struct vgpu_region *region)
+{
+	static const uint8_t unknown[16];
+	uint8_t id[16];
+
+	read_boot_id(id);
+	return memcmp(id, unknown, sizeof(id)) != 0 && memcmp(region->header.boot_id, unknown, sizeof(id)) != 0 &&
+	       memcmp(region->header.boot_id, id, sizeof(id)) != 0;
+}
+
 static bool write_header(int file, const struct vgpu_limits *limits)
 {
 	/* Static: the devices alone would be a page and a half on a thread's stack. Its content depends only on LIMITS, and
@@ -63,6 +92,7 @@ static bool write_header(int file, const struct vgpu_limits *limits)
 	head.header.size = VGPU_REGION_SIZE;
 	head.header.checksum = vgpu_layout_checksum();
 	memcpy(head.header.grant, limits->grant, sizeof(head.header.grant));
+	read_boot_id(head.header.boot_id);
 	for (uint32_t i = 0; i < limits->device_count; i++)
 		memcpy(head.devices[i].uuid, limits->devices[i].uuid, sizeof(head.devices[i].uuid));
 	return pwrite(file, &head, sizeof(head), 0) == (ssize_t)sizeof(head);
@@ -113,15 +143,43 @@ static bool is_still_named(int file, const char *path)
 	       opened.st_ino == named.st_ino;
 }
 
-/* Put a fresh region in the place of a damaged one that nobody uses. The exclusive lock shows that, and keeps others out. */
-static enum outcome replace(int file, const char *path, unsigned mode, const struct vgpu_limits *limits, const char *fault,
-                            char *reason)
+/*
+ * Whether a process that lives has a slot in FILE, whatever else is wrong with that. Read, not mapped: it may be short.
+ */
+static bool has_living_user(int file, const struct vgpu_identity *self)
+{
+	struct {
+		uint64_t state;
+		uint32_t pid, reserved;
+		uint64_t start_time, pid_namespace;
+	} slot;
+
+	_Static_assert(sizeof(slot) == offsetof(struct vgpu_region_slot, reserved_b), "the beginning of a slot");
+	for (off_t i = 0; i < VGPU_MAX_SLOTS; i++) {
+		off_t at = (off_t)offsetof(struct vgpu_region, slots) + i * (off_t)sizeof(struct vgpu_region_slot);
+		struct vgpu_identity who;
+
+		if (pread(file, &slot, sizeof(slot), at) != (ssize_t)sizeof(slot))
+			return false;
+		who = (struct vgpu_identity){ slot.pid, slot.start_time, slot.pid_namespace };
+		if ((slot.state & VGPU_SLOT_STATE_MASK) == VGPU_SLOT_LIVE && slot.pid != self->pid &&
+		    vgpu_identity_life(&who, self, UINT64_MAX) == VGPU_ALIVE)
+			return true;
+	}
+	return false;
+}
+
+/* Put a fresh region in the place of a damaged one that nobody uses. The exclusive lock keeps others out meanwhile. */
+static enum outcome replace(int file, const char *path, unsigned mode, const struct vgpu_limits *limits,
+                            const struct vgpu_identity *self, const char *fault, char *reason)
 {
 	char temporary[PATH_MAX];
 
 	snprintf(reason, VGPU_FAULT_LENGTH, "region %.150s: %s", path, fault);
 	if (lock_byte(file, F_WRLCK, VGPU_LOCK_USERS) != 0 || !is_still_named(file, path))
 		return AGAIN;
+	if (fault != from_before && has_living_user(file, self))
+		return REFUSED;
 	if (!create_temporary(path, temporary, mode, limits))
 		return REFUSED;
 	if (rename(temporary, path) == 0)
@@ -145,6 +203,8 @@ static const char *map_checked(int file, const struct vgpu_limits *limits, struc
 	if (mapped == MAP_FAILED)
 		return "it cannot be mapped";
 	fault = vgpu_region_fault(mapped, VGPU_REGION_SIZE, limits);
+	if (!fault && is_of_another_boot(mapped))
+		fault = from_before;
 	if (fault)
 		munmap(mapped, VGPU_REGION_SIZE);
 	else
@@ -152,8 +212,19 @@ static const char *map_checked(int file, const struct vgpu_limits *limits, struc
 	return fault;
 }
 
+/*
+ * What a container leaves that was started anew: slots of its former PID namespace, which nobody can look into. That nobody
+ * holds the lock shows that they are dead, unless somebody is seen to live without it. The caller's shared lock comes after.
+ */
+static void clear_former_namespaces(int file, const char *path, struct vgpu_region *region, const struct vgpu_identity *self)
+{
+	if (vgpu_slots_have_foreign(region, self) && lock_byte(file, F_WRLCK, VGPU_LOCK_USERS) == 0 &&
+	    is_still_named(file, path))
+		vgpu_slots_clear_foreign(region, self, vgpu_identity_life);
+}
+
 static enum outcome attach_once(const char *path, unsigned mode, const struct vgpu_limits *limits,
-                                struct vgpu_region_file *attached, char *reason)
+                                const struct vgpu_identity *self, struct vgpu_region_file *attached, char *reason)
 {
 	int file = open_region(path, 0);
 	enum outcome outcome;
@@ -167,10 +238,11 @@ static enum outcome attach_once(const char *path, unsigned mode, const struct vg
 	}
 	fault = map_checked(file, limits, &attached->region);
 	if (fault) {
-		outcome = replace(file, path, mode, limits, fault, reason);
+		outcome = replace(file, path, mode, limits, self, fault, reason);
 		close(file);
 		return outcome;
 	}
+	clear_former_namespaces(file, path, attached->region, self);
 	if (lock_byte(file, F_RDLCK, VGPU_LOCK_USERS) == 0 && is_still_named(file, path)) {
 		attached->file = file;
 		return ATTACHED;
@@ -181,11 +253,11 @@ static enum outcome attach_once(const char *path, unsigned mode, const struct vg
 	return AGAIN;
 }
 
-int vgpu_region_attach(const char *path, unsigned mode, const struct vgpu_limits *limits, struct vgpu_region_file *attached,
-                       char reason[VGPU_FAULT_LENGTH])
+int vgpu_region_attach(const char *path, unsigned mode, const struct vgpu_limits *limits, const struct vgpu_identity *self,
+                       struct vgpu_region_file *attached, char reason[VGPU_FAULT_LENGTH])
 {
 	for (unsigned i = 0; i < ATTEMPTS; i++) {
-		enum outcome outcome = attach_once(path, mode, limits, attached, reason);
+		enum outcome outcome = attach_once(path, mode, limits, self, attached, reason);
 
 		if (outcome != AGAIN)
 			return outcome == ATTACHED;

@@ -7,6 +7,7 @@
 
 #include <stddef.h>
 
+#include "identity.h"
 #include "limits.h"
 #include "region.h"
 
@@ -16,13 +17,18 @@ struct vgpu_region_file {
 };
 
 /*
- * Attach to the region PATH of LIMITS' grant; create it, with MODE, where there is none; replace it where it is damaged or
- * another grant's and nobody uses it. Takes no time that depends on other processes: a lock that is held is tried again for
- * one second at most. True on success. On false *REASON is one sentence, and nothing is mapped: the caller refuses
- * allocations. No allocation; file system calls; errno changes.
+ * Attach to the region PATH of LIMITS' grant; create it, with MODE, where there is none; replace it where it is damaged,
+ * another grant's, lists other devices, or is from before the machine's last start, and nobody uses it; clear it where all
+ * that is left in it are processes of former PID namespaces. The shared lock is the usual sign of a user. A program that
+ * closes all descriptors keeps it, as the mapping does; one may still have dropped it, so a process that is seen to live in
+ * the region counts as a user without it.
+ *
+ * Takes no time that depends on other processes: a lock that is held is tried again for one second at most. True on success.
+ * On false *REASON is one sentence, and nothing is mapped: the caller refuses allocations. No allocation; file system calls;
+ * errno changes.
  */
-int vgpu_region_attach(const char *path, unsigned mode, const struct vgpu_limits *limits, struct vgpu_region_file *attached,
-                       char reason[VGPU_FAULT_LENGTH]);
+int vgpu_region_attach(const char *path, unsigned mode, const struct vgpu_limits *limits, const struct vgpu_identity *self,
+                       struct vgpu_region_file *attached, char reason[VGPU_FAULT_LENGTH]);
 
 /* Take the shared lock on VGPU_LOCK_ANONYMOUS, for as long as the file stays open. */
 void vgpu_region_join_anonymous(const struct vgpu_region_file *attached);
@@ -35,5 +41,8 @@ void vgpu_region_reap_anonymous(const char *path, const struct vgpu_region_file 
  * devices' uuids, each within SIZE. Pure.
  */
 const char *vgpu_region_fault(const struct vgpu_region *region, size_t size, const struct vgpu_limits *limits);
+
+/* Where a sound region has DEVICE, or -1. By uuid, never by position. Pure. */
+int vgpu_region_place(const struct vgpu_region *region, const struct vgpu_limits_device *device);
 
 #endif

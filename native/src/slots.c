@@ -96,6 +96,56 @@ bool vgpu_slots_reap(struct vgpu_region *region, const struct vgpu_identity *sel
 	return any;
 }
 
+static unsigned namespace_bits(uint64_t word)
+{
+	return (unsigned)(word >> 4 & 0xfff);
+}
+
+/* A LIVE slot tells its owner's namespace, and 0 where it could not; of an actor there is only the hash. */
+static bool is_foreign(const struct vgpu_region_slot *slot, const struct vgpu_identity *self)
+{
+	uint64_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
+
+	if (!self->pid_namespace || state_of(word) == VGPU_SLOT_FREE)
+		return false;
+	if (state_of(word) == VGPU_SLOT_LIVE)
+		return slot->pid_namespace && slot->pid_namespace != self->pid_namespace;
+	return namespace_bits(word) && namespace_bits(word) != namespace_bits(state_word(VGPU_SLOT_FREE, self));
+}
+
+bool vgpu_slots_have_foreign(const struct vgpu_region *region, const struct vgpu_identity *self)
+{
+	uint32_t mark = high_water(region);
+
+	for (uint32_t i = 0; i < mark; i++)
+		if (is_foreign(&region->slots[i], self))
+			return true;
+	return false;
+}
+
+bool vgpu_slots_clear_foreign(struct vgpu_region *region, const struct vgpu_identity *self, vgpu_life_function *life)
+{
+	uint64_t reaping = state_word(VGPU_SLOT_REAPING, self);
+	uint32_t mark = high_water(region);
+
+	vgpu_slots_reap(region, self, life);
+	for (uint32_t i = 0; i < mark; i++)
+		if (state_of(atomic_load_explicit(&region->slots[i].state, memory_order_acquire)) != VGPU_SLOT_FREE &&
+		    !is_foreign(&region->slots[i], self))
+			return false;
+	for (uint32_t i = 0; i < mark; i++) {
+		struct vgpu_region_slot *slot = &region->slots[i];
+		uint64_t word = atomic_load_explicit(&slot->state, memory_order_acquire);
+
+		if (state_of(word) == VGPU_SLOT_FREE || !exchange_state(slot, word, reaping))
+			continue;
+		empty(region, slot);
+		exchange_state(slot, reaping, VGPU_SLOT_FREE);
+	}
+	vgpu_slots_audit(region);
+	return true;
+}
+
 static bool is_live_of(const struct vgpu_region_slot *slot, const struct vgpu_identity *self)
 {
 	return atomic_load_explicit(&slot->state, memory_order_acquire) == state_word(VGPU_SLOT_LIVE, self) &&
@@ -212,7 +262,9 @@ bool vgpu_slots_audit(struct vgpu_region *region)
 	return any;
 }
 
+/* Its state stays FREE, so the brackets alone tell an audit that it is between two steps; empty() closes them. */
 void vgpu_slots_clear_anonymous(struct vgpu_region *region)
 {
+	atomic_fetch_add_explicit(&region->anonymous.begin, 1, memory_order_acq_rel);
 	empty(region, &region->anonymous);
 }

@@ -72,6 +72,15 @@ bool vgpu_slots_reap(struct vgpu_region *region, const struct vgpu_identity *sel
  */
 bool vgpu_slots_audit(struct vgpu_region *region);
 
+/* Whether a slot is of another PID namespace than SELF's: whether its process lives cannot be told from here. */
+bool vgpu_slots_have_foreign(const struct vgpu_region *region, const struct vgpu_identity *self);
+
+/*
+ * Empty and free the slots of other PID namespaces, unless a process of SELF's own may be alive. Only with the exclusive lock
+ * on VGPU_LOCK_USERS, which tells that nobody of any namespace holds the region. Returns whether they were freed.
+ */
+bool vgpu_slots_clear_foreign(struct vgpu_region *region, const struct vgpu_identity *self, vgpu_life_function *life);
+
 /* Empty the anonymous slot. Only with the exclusive lock on VGPU_LOCK_ANONYMOUS, which tells that nobody is in it. */
 void vgpu_slots_clear_anonymous(struct vgpu_region *region);
 

@@ -74,6 +74,33 @@ bool audit(struct vgpu_region *region)
 	return vgpu_slots_audit(region);
 }
 
+bool clear_foreign(struct vgpu_region *region, struct identity who)
+{
+	struct vgpu_identity self = as_ours(who);
+
+	return vgpu_slots_have_foreign(region, &self) && vgpu_slots_clear_foreign(region, &self, life);
+}
+
+void reserve_anonymous(struct vgpu_region *region, unsigned device, uint64_t bytes)
+{
+	vgpu_reserve(&region->devices[device], &region->anonymous, device, UINT64_MAX, bytes);
+}
+
+void clear_anonymous(struct vgpu_region *region)
+{
+	vgpu_slots_clear_anonymous(region);
+}
+
+uint64_t anonymous_begin(struct vgpu_region *region)
+{
+	return region->anonymous.begin;
+}
+
+uint64_t anonymous_end(struct vgpu_region *region)
+{
+	return region->anonymous.end;
+}
+
 uint64_t device_used(struct vgpu_region *region, unsigned device)
 {
 	return region->devices[device].used;

@@ -15,6 +15,7 @@ from tests.native.hooks import CUDA, NATIVE, NVML, CudaHook
 SITE = Path(pytest.__file__).parent.parent / "nvidia"
 CUDA_13 = SITE / "cu13" / "include"
 CUDA_12 = SITE / "cuda_runtime" / "include"
+CUDA_HEADERS = ("cuda.h", "cudaGL.h", "cudaVDPAU.h")
 PRIVATE = {"nvmlInternalGetExportTable"}  # in no public header
 MACROS = """
 #define CUDA_HOOK(symbol, base, version, flags, parameters, arguments) CUresult symbol parameters;
@@ -65,13 +66,13 @@ def test_a_wrong_prototype_would_be_found(tmp_path: Path, wrong: str) -> None:
 
 
 @cache
-def header_text(name: str) -> str:
-    return (CUDA_13 / name).read_text()
+def header_text(*names: str) -> str:
+    return "".join((CUDA_13 / name).read_text() for name in names)
 
 
 @pytest.mark.parametrize("name", sorted({hook.symbol for hook in CUDA} | set(NVML) - PRIVATE))
 def test_every_hooked_name_is_nvidias(name: str) -> None:
-    header = header_text("nvml.h" if name.startswith("nvml") else "cuda.h")
+    header = header_text(*(["nvml.h"] if name.startswith("nvml") else CUDA_HEADERS))
     twin = name.removesuffix("_ptsz")
     base = re.sub(r"_v\d+$", "", twin)
 
@@ -81,11 +82,18 @@ def test_every_hooked_name_is_nvidias(name: str) -> None:
 
 
 CONSTANTS = """
+#include <stddef.h>
 #include <stdio.h>
 #define SHOW(value) printf(#value " %lld\\n", (long long)(value));
 int main(void) {
 SHOW(CUDA_SUCCESS) SHOW(CUDA_ERROR_INVALID_VALUE) SHOW(CUDA_ERROR_OUT_OF_MEMORY) SHOW(CUDA_ERROR_NOT_INITIALIZED)
 SHOW(CUDA_ERROR_NO_DEVICE) SHOW(CUDA_ERROR_INVALID_DEVICE) SHOW(CUDA_ERROR_NOT_FOUND)
+SHOW(CUDA_ERROR_NOT_SUPPORTED) SHOW(CU_GRAPH_NODE_TYPE_MEM_ALLOC) SHOW(CU_STREAM_CAPTURE_STATUS_ACTIVE)
+SHOW(CU_MEM_LOCATION_TYPE_DEVICE) SHOW(CU_MEM_LOCATION_TYPE_HOST)
+SHOW(CU_MEM_LOCATION_TYPE_HOST_NUMA) SHOW(CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT)
+SHOW(sizeof(CUmemLocation)) SHOW(offsetof(CUmemAllocationProp, location)) SHOW(offsetof(CUmemLocation, type))
+SHOW(offsetof(CUgraphNodeParams, type)) SHOW(sizeof(CUstreamCaptureStatus)) SHOW(sizeof(CUmemGenericAllocationHandle))
+SHOW(sizeof(CUgraphNodeType)) SHOW(sizeof(CUmemLocationType))
 SHOW(CU_POINTER_ATTRIBUTE_MEMORY_TYPE) SHOW(CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL)
 SHOW(CU_GET_PROC_ADDRESS_DEFAULT) SHOW(CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM)
 SHOW(NVML_SUCCESS) SHOW(NVML_ERROR_UNINITIALIZED) SHOW(NVML_ERROR_INVALID_ARGUMENT) SHOW(NVML_ERROR_NOT_FOUND)
@@ -117,7 +125,7 @@ def typedefs() -> dict[tuple[str, int, int], int]:
     """(base, version, flags) of NVIDIA's table of function types, 12 and 13 together; the n-th version is the n-th suffix."""
     found: set[tuple[str, int, int]] = set()
     for folder in (CUDA_12, CUDA_13):
-        text = (folder / "cudaTypedefs.h").read_text()
+        text = "".join((folder / f"cuda{part}Typedefs.h").read_text() for part in ("", "GL", "VDPAU"))
         for base, version, twin in re.findall(r"\*PFN_(cu\w+?)_v(\d+)(_ptsz|_ptds)?\)", text):
             found.add((base, int(version), 2 if twin else 0))
     versions: dict[tuple[str, int], list[int]] = {}

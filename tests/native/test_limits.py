@@ -11,6 +11,49 @@ from tests.native.harness import device, limits_text, uuid
 
 TEXT = limits_text(device(0, memory=3145728000, context=5), device(1))
 
+# (what is replaced in TEXT, by what, why it closes then, what the sentence says)
+WRONG = [
+    (TEXT, "", "empty", "nothing is granted"),
+    ("hami-limits 1", "hami-limits 2", "version", "line 1: "),
+    ("hami-limits 1", "", "version", "`hami-limits 1`"),
+    ("end\n", "", "truncated", "the last line is not `end`"),
+    ("end\n", "en", "truncated", "the last line is not `end`"),
+    ("grant pod/main", "grant ", "grant", "grant <pod uid>/<container>"),
+    ("grant pod/main", "grant a b", "grant", "line 2: "),
+    ("grant pod/main", "grant ..", "grant", ".."),
+    ("grant pod/main", "grant " + "x" * 256, "grant", "give"),
+    ("grant pod/main\n", "", "grant", "line 2: "),
+    ("[nvidia]", "[acme]", "section", "no section [nvidia]"),
+    ("end\n", "[nvidia]\nend\n", "section", "twice"),
+    ("GPU-0", "gpu-0", "uuid", "8-4-4-4-12"),
+    (uuid(0), "GPU-1234", "uuid", '"GPU-1234"'),
+    (uuid(1), uuid(0), "duplicate", "given twice"),
+    ("memory=3145728000", "memory=", "number", "memory=: give bytes"),
+    ("memory=3145728000", "memory=0", "number", "at least 1"),
+    ("memory=3145728000", "memory=3Gi", "number", "memory=3Gi: give bytes as a plain number"),
+    ("memory=3145728000", "memory=-1", "number", "memory=-1"),
+    ("memory=3145728000", "memory=+1", "number", "memory=+1"),
+    ("memory=3145728000", "memory=0x10", "number", "memory=0x10"),
+    ("memory=3145728000", "memory=18446744073709551617", "number", "below 2^56"),
+    ("memory=3145728000", "memory=72057594037927936", "number", "below 2^56"),
+    ("memory=3145728000 ", "", "missing", "without memory="),
+    ("cores=100 context=5", "context=5", "missing", "without cores="),
+    ("cores=100 context=5", "cores=101", "number", "from 0 to 100"),
+    ("cores=100 context=5", "cores=100 cores=100", "duplicate", "cores= is given twice"),
+    ("cores=100 context=5", "cores=100 context", "syntax", "no key=value"),
+    ("cores=100 context=5", "cores=100  context=5", "syntax", "no key=value"),
+    ("policy=default", "policy=never", "value", "give default, force or disable"),
+    ("policy=default", "policy=default\npolicy=force", "duplicate", "policy= is given twice"),
+    ("oom=refuse", "oom=", "value", "give refuse or kill"),
+    ("priority=1", "priority=high", "number", "priority=high"),
+    ("priority=1", "priority=4294967296", "number", "give a plain number"),
+    ("priority=1", "priority", "syntax", "neither a device nor key=value"),
+    ("priority=1", "", "syntax", "neither"),
+    ("priority=1\n", "priority=1\r\n", "number", "priority=1?"),
+    ("end\n", "end\nmore\nend\n", "syntax", "nothing may follow"),
+    ("end\n", "end\n\n", "truncated", "`end`"),
+]
+
 
 def closed(text: str | bytes) -> LimitsError:
     with pytest.raises(LimitsError) as caught:
@@ -52,50 +95,7 @@ def test_what_may_vary_opens(old: str, new: str) -> None:
     assert parse_limits(TEXT.replace(old, new)).grant == "pod/main"
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "reason", "sentence"),
-    [
-        (TEXT, "", "empty", "nothing is granted"),
-        ("hami-limits 1", "hami-limits 2", "version", "line 1: "),
-        ("hami-limits 1", "", "version", "`hami-limits 1`"),
-        ("end\n", "", "truncated", "the last line is not `end`"),
-        ("end\n", "en", "truncated", "the last line is not `end`"),
-        ("grant pod/main", "grant ", "grant", "grant <pod uid>/<container>"),
-        ("grant pod/main", "grant a b", "grant", "line 2: "),
-        ("grant pod/main", "grant ..", "grant", ".."),
-        ("grant pod/main", "grant " + "x" * 256, "grant", "give"),
-        ("grant pod/main\n", "", "grant", "line 2: "),
-        ("[nvidia]", "[acme]", "section", "no section [nvidia]"),
-        ("end\n", "[nvidia]\nend\n", "section", "twice"),
-        ("GPU-0", "gpu-0", "uuid", "8-4-4-4-12"),
-        (uuid(0), "GPU-1234", "uuid", '"GPU-1234"'),
-        (uuid(1), uuid(0), "duplicate", "given twice"),
-        ("memory=3145728000", "memory=", "number", "memory=: give bytes"),
-        ("memory=3145728000", "memory=0", "number", "at least 1"),
-        ("memory=3145728000", "memory=3Gi", "number", "memory=3Gi: give bytes as a plain number"),
-        ("memory=3145728000", "memory=-1", "number", "memory=-1"),
-        ("memory=3145728000", "memory=+1", "number", "memory=+1"),
-        ("memory=3145728000", "memory=0x10", "number", "memory=0x10"),
-        ("memory=3145728000", "memory=18446744073709551617", "number", "below 2^56"),
-        ("memory=3145728000", "memory=72057594037927936", "number", "below 2^56"),
-        ("memory=3145728000 ", "", "missing", "without memory="),
-        ("cores=100 context=5", "context=5", "missing", "without cores="),
-        ("cores=100 context=5", "cores=101", "number", "from 0 to 100"),
-        ("cores=100 context=5", "cores=100 cores=100", "duplicate", "cores= is given twice"),
-        ("cores=100 context=5", "cores=100 context", "syntax", "no key=value"),
-        ("cores=100 context=5", "cores=100  context=5", "syntax", "no key=value"),
-        ("policy=default", "policy=never", "value", "give default, force or disable"),
-        ("policy=default", "policy=default\npolicy=force", "duplicate", "policy= is given twice"),
-        ("oom=refuse", "oom=", "value", "give refuse or kill"),
-        ("priority=1", "priority=high", "number", "priority=high"),
-        ("priority=1", "priority=4294967296", "number", "give a plain number"),
-        ("priority=1", "priority", "syntax", "neither a device nor key=value"),
-        ("priority=1", "", "syntax", "neither"),
-        ("priority=1\n", "priority=1\r\n", "number", "priority=1?"),
-        ("end\n", "end\nmore\nend\n", "syntax", "nothing may follow"),
-        ("end\n", "end\n\n", "truncated", "`end`"),
-    ],
-)
+@pytest.mark.parametrize(("old", "new", "reason", "sentence"), WRONG)
 def test_what_is_wrong_closes_and_is_named(old: str, new: str, reason: str, sentence: str) -> None:
     error = closed(TEXT.replace(old, new, 1) if old else new)
 

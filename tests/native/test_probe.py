@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
-from typing import TYPE_CHECKING
+import sys
+import zipfile
+from pathlib import Path
 
 import pytest
 
 import hami_native
 from hami_mock import machine
 from tests.native.harness import LIMIT, Frame, device
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.native.hooks import NATIVE
 
 PROBE = hami_native.probe()
 
@@ -38,8 +39,8 @@ def test_it_shows_its_share_and_is_refused_beyond(simulated: Frame) -> None:
     status, said, errors = lines(simulated)
 
     assert (status, errors) == (0, "")
-    assert re.search(r"CUDA device 0: Tesla T4, 1024 MiB, GPU-", said)
-    assert re.search(r"NVML device 0: Tesla T4, 1024 MiB, GPU-", said)
+    assert re.search(r"^  CUDA device 0: Tesla T4, 1024 MiB, GPU-[0-9a-f]{8}$", said, re.MULTILINE)
+    assert re.search(r"^  NVML device 0: Tesla T4, 1024 MiB, GPU-[0-9a-f]{8}$", said, re.MULTILINE)
     assert "held 1024 MiB (1073741824 bytes)" in said
     assert "one byte more: CUDA_ERROR_OUT_OF_MEMORY" in said
 
@@ -72,6 +73,43 @@ def test_two_that_meet_hold_their_memory_at_the_same_moment(simulated: Frame, tm
 
     assert all(status == 0 and "all 2 hold their memory at this moment" in said for (said, _), status in ends)
     assert machine.truth(simulated.driver.parent).devices[0].requested_peak == 2 * LIMIT
+
+
+def test_the_environment_can_name_the_meeting_and_the_folder_is_made(simulated: Frame, tmp_path: Path) -> None:
+    other = Frame(simulated.driver, tmp_path / "other")
+    other.folder.mkdir()
+    other.limits.write_text(simulated.limits.read_text().replace("pod/main", "pod/other"))
+    meeting = tmp_path / "a meeting"
+
+    pair = [frame.but(HAMI_PROBE_BARRIER=f"{meeting} 2").start(PROBE) for frame in (simulated, other)]
+    ends = [(process.communicate(timeout=60)[0], process.returncode) for process in pair]
+
+    assert all(status == 0 and "all 2 hold their memory at this moment" in said for said, status in ends)
+    assert meeting.is_dir()
+
+
+@pytest.mark.parametrize("wrong", ["", "2", " 2", "folder", "folder 0", "folder two", "folder 2 "])
+def test_a_wrong_meeting_in_the_environment_is_explained(wrong: str) -> None:
+    done = subprocess.run([PROBE], env={"HAMI_PROBE_BARRIER": wrong}, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, "HAMI_PROBE_BARRIER takes a folder" in done.stderr) == (2, True)
+
+
+def test_it_is_installed_as_a_command() -> None:
+    command = Path(sys.executable).with_name("hami-probe")
+
+    assert command.read_bytes() == PROBE.read_bytes()
+    assert os.access(command, os.X_OK)
+
+
+@pytest.mark.long
+def test_a_wheel_brings_the_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(command, cwd=NATIVE, check=True, capture_output=True)
+
+    [wheel] = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"hami_native-0.1.0.data/scripts/hami-probe", "hami_native/hami-probe", "hami_native/libvgpu.so"} <= set(names)
 
 
 def test_it_holds_until_its_input_ends(simulated: Frame) -> None:

@@ -55,6 +55,7 @@ def test_cffi_declares_the_fields_of_the_c_header_in_their_order() -> None:
 def test_what_lies_at_the_headers_offsets_is_what_python_reads(used: Frame, tmp_path: Path) -> None:
     content = bytearray(used.region().read_bytes())
     struct.pack_into("<QQ", content, DEVICES + OFFSETS["vgpu_region_device.used"], 11, 22)
+    struct.pack_into("<Q", content, DEVICES + OFFSETS["vgpu_region_device.refused"], 33)
     slot = SLOTS + 7 * 1024
     struct.pack_into("<QIIQQ", content, slot, 2, 44, 0, 55, 66)
     struct.pack_into("<Q", content, slot + OFFSETS["vgpu_region_slot.used"], 77)
@@ -64,7 +65,11 @@ def test_what_lies_at_the_headers_offsets_is_what_python_reads(used: Frame, tmp_
 
     region = Region.read(tmp_path / "copy")
 
-    assert (region.grant, region.devices, region.unnamed) == ("pod/main", (RegionDevice(uuid(2), used=11, peak=22),), (99,))
+    assert (region.grant, region.devices, region.unnamed) == (
+        "pod/main",
+        (RegionDevice(uuid(2), used=11, peak=22, refused=33),),
+        (99,),
+    )
     assert region.processes[1:] == (RegionProcess(44, 55, 66, used=(77,), context=(88,)),)
 
 
@@ -79,7 +84,7 @@ def test_a_living_process_is_in_its_region(frame: Frame) -> None:
 
     assert region == Region(
         grant="pod/main",
-        devices=(RegionDevice(uuid(2), used=3 * MIB, peak=3 * MIB),),
+        devices=(RegionDevice(uuid(2), used=3 * MIB, peak=3 * MIB, refused=0),),
         processes=(RegionProcess(pid, int(fields[19]), namespace, used=(3 * MIB,), context=(0,)),),
         unnamed=(0,),
     )

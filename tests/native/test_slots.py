@@ -28,6 +28,11 @@ ffi.cdef(
     int claim(void *region, struct identity who);
     bool reap(void *region, struct identity self);
     bool audit(void *region);
+    bool clear_foreign(void *region, struct identity self);
+    void reserve_anonymous(void *region, unsigned device, uint64_t bytes);
+    void clear_anonymous(void *region);
+    uint64_t anonymous_begin(void *region);
+    uint64_t anonymous_end(void *region);
     void set_dead(uint32_t pid, int dead);
     uint64_t device_used(void *region, unsigned device);
     uint64_t device_peak(void *region, unsigned device);
@@ -195,6 +200,35 @@ def test_the_audit_leaves_a_process_between_two_steps_alone(c: Any, region: Any,
     before = c.device_used(region, 0)
 
     assert (c.audit(region), c.device_used(region, 0)) == (False, before)
+
+
+def test_slots_of_other_namespaces_are_cleared_when_no_process_of_ours_lives(c: Any, region: Any) -> None:
+    for pid, namespace in ((1, 99), (2, 98), (3, HERE_NAMESPACE)):
+        c.reserve(region, c.claim(region, who(pid, namespace=namespace)), 0, LIMIT, 100)
+    c.die_reaping(region, 1, who(9, namespace=99), 1)
+    c.set_dead(3, 1)
+
+    assert (c.clear_foreign(region, who(4)), c.device_used(region, 0)) == (True, 0)
+    assert [c.slot_state(region, slot) for slot in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("other", [who(3), who(3, namespace=0)], ids=["alive", "untold"])
+def test_one_slot_of_a_process_that_may_live_keeps_all_of_them(c: Any, region: Any, other: tuple[int, int, int]) -> None:
+    for owner in (who(1, namespace=99), other):
+        c.reserve(region, c.claim(region, owner), 0, LIMIT, 100)
+
+    assert (c.clear_foreign(region, who(4)), c.device_used(region, 0)) == (False, 200)
+
+
+def test_emptying_the_anonymous_slot_shows_in_its_brackets(c: Any, region: Any) -> None:
+    """Its state tells nothing: an audit between the two steps would give the bytes back twice."""
+    c.reserve_anonymous(region, 0, 100)
+    before = c.anonymous_begin(region)
+
+    c.clear_anonymous(region)
+
+    assert (c.anonymous_begin(region), c.anonymous_end(region)) == (before + 1, before + 1)
+    assert c.device_used(region, 0) == 0
 
 
 class Table(RuleBasedStateMachine):

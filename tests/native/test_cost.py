@@ -1,0 +1,41 @@
+"""What counting costs, in instructions: the one figure of speed that a busy machine does not change."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.native.harness import Frame, compile_c
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MOST = 350  # instructions of an allocation with its free, beside the driver's own
+PAIRS = 10_000
+
+pytestmark = pytest.mark.needs("valgrind")
+
+
+def instructions(frame: Frame, program: Path, pairs: int) -> int:
+    counts = frame.folder / "counts"
+    counting = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={counts}", "-q")
+    outcome = frame.execute(*counting, program, str(pairs))
+    assert outcome.status == 0, outcome.errors
+    found = re.search(r"^totals: (\d+)$", counts.read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
+def of_a_pair(frame: Frame, program: Path) -> float:
+    """Start and end cancel between a short and a long run."""
+    return (instructions(frame, program, 3 * PAIRS) - instructions(frame, program, PAIRS)) / (2 * PAIRS)
+
+
+def test_an_allocation_and_its_free_cost_few_instructions(frame: Frame, tmp_path: Path) -> None:
+    program = compile_c(tmp_path / "pairs", "pairs.c", flags=["-ldl"])
+
+    cost = of_a_pair(frame, program) - of_a_pair(frame.without_interposer(), program)
+
+    assert 0 < cost <= MOST
