@@ -51,10 +51,10 @@ class Limits:
 def parse_limits(content: str | bytes) -> Limits:
     """Read a limits text as the interposer would. Raises LimitsError for whatever it would treat as closed."""
     raw = content.encode() if isinstance(content, str) else content
-    limits = ffi.new("struct hami_limits *")
-    line = ffi.new("uint32_t *")
-    message = ffi.new("char[]", MESSAGE)
-    closed = reader().hami_limits_parse(ffi.from_buffer(raw), len(raw), limits, line, message)
+    limits = ffi().new("struct hami_limits *")
+    line = ffi().new("uint32_t *")
+    message = ffi().new("char[]", MESSAGE)
+    closed = reader().hami_limits_parse(ffi().from_buffer(raw), len(raw), limits, line, message)
     if closed:
         raise LimitsError(REASONS[closed], line[0], text(message))
     return Limits(

@@ -60,8 +60,8 @@ class Region:
 
         Raises RegionError. The file is read, not mapped: a workload that truncates it cannot hurt the reader.
         """
-        copy = ffi.new("struct hami_region *")
-        message = ffi.new("char[]", MESSAGE)
+        copy = ffi().new("struct hami_region *")
+        message = ffi().new("char[]", MESSAGE)
         if reader().hami_region_read(os.fsencode(path), copy, message) != 0:
             raise RegionError(text(message))
         count = copy.device_count

@@ -40,7 +40,7 @@ def test_the_offsets_of_the_header_are_those_the_library_was_built_with() -> Non
 
 @pytest.mark.parametrize("structure", STRUCTURES)
 def test_cffi_and_c_agree_on_every_structure(structure: str) -> None:
-    assert reader().hami_sizeof(structure.encode()) == ffi.sizeof(f"struct {structure}")
+    assert reader().hami_sizeof(structure.encode()) == ffi().sizeof(f"struct {structure}")
 
 
 def test_cffi_declares_the_fields_of_the_c_header_in_their_order() -> None:
@@ -49,7 +49,7 @@ def test_cffi_declares_the_fields_of_the_c_header_in_their_order() -> None:
         body = re.search(rf"struct {name} {{(.*?)\n}};", header, re.DOTALL)
         assert body
         declared = [field.split()[-1] for line in body[1].split(";") for field in line.split(",") if line.strip()]
-        assert [field for field, _ in ffi.typeof(f"struct {name}").fields] == declared
+        assert [field for field, _ in ffi().typeof(f"struct {name}").fields] == declared
 
 
 def test_what_lies_at_the_headers_offsets_is_what_python_reads(used: Frame, tmp_path: Path) -> None:
