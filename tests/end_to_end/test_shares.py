@@ -64,8 +64,8 @@ def test_a_container_that_asks_for_nothing_sees_no_gpu_beside_one_that_does(t4: 
     done = t4.play(pod)
 
     assert done.status == 1, done.stderr
-    assert "without |   CUDA no device" in done.stdout
-    assert "without |   NVML no device" in done.stdout
+    assert "without |   CUDA: no device" in done.stdout
+    assert "without |   NVML: no device" in done.stdout
 
 
 def test_init_containers_reuse_the_room_that_the_main_ones_have_later(t4: Node) -> None:
