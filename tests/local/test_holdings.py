@@ -90,7 +90,7 @@ def test_a_holding_lives_as_long_as_a_recorded_group_has_a_member(folder: Folder
 
 def test_a_process_of_the_same_number_is_not_taken_for_the_recorded_one(folder: Folder) -> None:
     lease = a_lease(folder)
-    ours = procfs.identity(os.getpgrp())
+    ours = procfs.identity(os.getpid())
     lease.add_group("main", Identity(ours.pid, ours.start + 1))
     lease.close()
 

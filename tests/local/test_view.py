@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
 from typing import TYPE_CHECKING
+
+import pytest
 
 from hami_core.local import admission, locks, procfs, queue, view
 from hami_core.local.queue import Ticket
@@ -11,17 +14,27 @@ from hami_core.model import ProcessUse
 from tests.local.acme import Acme, a_container, a_host, a_pod, card
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from hami_core.local.admission import Admitted
     from hami_core.local.host import Host
 
 
-def hold(here: Host, mem: int) -> Admitted:
-    """A pod's holding, whose only process is this one."""
+@pytest.fixture
+def workload() -> Iterator[int]:
+    """A process that leads a group of its own. Ours may have outlived its leader."""
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as sleeper:
+        yield sleeper.pid
+        sleeper.kill()
+
+
+def hold(here: Host, mem: int, leader: int | None = None) -> Admitted:
+    """A pod's holding, and the process that leads its group, if it has one."""
     pod = a_pod(here, a_container(limits={**card(mem), "acme.dev/cores": 30}))
     admitted = asyncio.run(admission.admit(here, pod, admission.asks(here, pod), lambda _: None))
-    admitted.lease.add_group("main", procfs.identity(os.getpgrp()))
+    if leader is not None:
+        admitted.lease.add_group("main", procfs.identity(leader))
     return admitted
 
 
@@ -35,15 +48,13 @@ def test_an_idle_machine_shows_its_devices_and_nobody(tmp_path: Path) -> None:
     assert (device.memory, device.memory_free, device.slots_free) == (8000, 8000, 10)
 
 
-def test_what_is_held_is_shown_with_its_use(tmp_path: Path) -> None:
-    uses = [ProcessUse("card-0", os.getpid(), 700), ProcessUse("card-0", 1, 5)]
+def test_what_is_held_is_shown_with_its_use(tmp_path: Path, workload: int) -> None:
+    uses = [ProcessUse("card-0", workload, 700), ProcessUse("card-0", 1, 5)]
     here = a_host(tmp_path, plugin=Acme([8000], uses=uses))
-    admitted = hold(here, 3000)
+    admitted = hold(here, 3000, workload)
 
     found = view.ps(here)
 
-    pids = procfs.members(procfs.identity(os.getpgrp()))
-    assert os.getpid() in pids
     (holding,) = found.holdings
     assert holding == HoldingView(
         uid=admitted.lease.record.holding.uid,
@@ -52,7 +63,7 @@ def test_what_is_held_is_shown_with_its_use(tmp_path: Path) -> None:
         age_s=holding.age_s,
         owner=os.getpid(),
         owner_is_running=True,
-        shares=(ShareView("main", "acme", "card-0", 3000, 30, 700, pids),),
+        shares=(ShareView("main", "acme", "card-0", 3000, 30, 700, (workload,)),),
     )
     admitted.lease.close()
 
