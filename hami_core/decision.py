@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     Tables = Mapping[tuple[str, str], NodeTable]
 
 
+FITS = np.int8(Reason.FITS)
+
+
 @frozen
 class Ask:
     """What a pod asks of one kind, and the splittings that may serve it."""
@@ -112,7 +115,7 @@ def judge(hook: HookRelay, asked: Ask, columns: Tables) -> Verdict:
         fits.append(fit)
     nodes = np.logical_or.reduce([fit.nodes for fit in fits])
     reasons = np.maximum.reduce([fit.reasons for fit in fits])  # later tests have higher codes: the closest miss
-    return Verdict(nodes, np.where(nodes, np.int8(Reason.FITS), reasons), tuple(fits))
+    return Verdict(nodes, np.where(nodes, FITS, reasons), tuple(fits))
 
 
 def rank(hook: HookRelay, asked: Ask, columns: Tables, verdict: Verdict) -> NDArray[np.float64]:

@@ -41,7 +41,7 @@ class _Refused:
     kind: Kind
     request: Request
     row: NodeTable
-    memory: Numbers  # what one share needs of each device
+    memory: Numbers | int  # what one share needs of each device
     left: Mapping[Reason, Mask]
     tests: Mapping[Reason, Mask]
     free_memory: Numbers

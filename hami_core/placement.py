@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from hami_core.model import Mask, Request
     from hami_core.table import NodeTable, Numbers
 
-FITS = Reason.FITS  # Python 3.11 takes 2 us to look a member up in its class
+FITS = int(Reason.FITS)  # numpy asks an enum's member for a dozen attributes before it compares with it
 HELD = 10.0  # added to the rank of devices that the pod holds in another phase; above any fullness (0..1), so they come first
 
 
@@ -32,10 +32,10 @@ class Claims:
 
     by_phase: dict[int, tuple[Numbers, Numbers, Numbers]] = Factory(dict)
 
-    def add(self, request: Request, chosen: Mask, memory: Numbers) -> None:
+    def add(self, request: Request, chosen: Mask, memory: Numbers | int) -> None:
         """Count one share of a request on every chosen device."""
         for phase in request.phases:
-            slots, used, cores = self.by_phase.get(phase) or tuple(np.zeros_like(memory) for _ in range(3))
+            slots, used, cores = self.by_phase.get(phase) or tuple(np.zeros_like(chosen, np.int64) for _ in range(3))
             self.by_phase[phase] = (slots + chosen, used + chosen * memory, cores + chosen * request.cores)
 
     def during(self, phases: Sequence[int]) -> tuple[Numbers | int, Numbers | int, Numbers | int]:
@@ -80,7 +80,7 @@ def fit(requests: Sequence[Request], table: NodeTable) -> Fit:
     for r, request in enumerate(requests):
         memory = needed_memory(request, table)
         devices[r], failed = candidates(request, table, claims, memory)
-        reasons = np.where(reasons == FITS, failed, reasons)
+        reasons = np.where(reasons == FITS, failed, reasons) if r else failed
         if r + 1 < len(requests):
             claims.add(request, choose(request, devices[r], table, claims), memory)
     return Fit(nodes=reasons == FITS, reasons=reasons, devices=devices)
@@ -98,19 +98,20 @@ def place(requests: Sequence[Request], row: NodeTable, splitting: str) -> tuple[
         chosen = choose(request, mask, row, claims)
         if r + 1 < len(requests):
             claims.add(request, chosen, memory)
-        shares += [_share(request, row, int(w), int(memory[0, w]), splitting) for w in np.flatnonzero(chosen[0])]
+        shares += [_share(request, row, int(w), memory, splitting) for w in np.flatnonzero(chosen[0])]
     return tuple(shares)
 
 
-def needed_memory(request: Request, table: NodeTable) -> Numbers:
-    """MiB that one share of the request takes on each device, (N, W). Percentages are of the metal, rounded down; never 0."""
+def needed_memory(request: Request, table: NodeTable) -> Numbers | int:
+    """MiB that one share takes: one number for all devices, or (N, W) for a percentage, which is of the metal, rounded down."""
     if request.memory is not None:
-        return np.broadcast_to(np.int64(request.memory), table.shape)
+        return request.memory
     assert request.percent is not None  # Request's own invariant
-    return np.maximum(table.physical * request.percent // 100, 1)
+    percent: Numbers = np.maximum(table.physical * request.percent // 100, 1)
+    return percent
 
 
-def candidates(request: Request, table: NodeTable, claims: Claims, memory: Numbers) -> tuple[Mask, NDArray[np.int8]]:
+def candidates(request: Request, table: NodeTable, claims: Claims, memory: Numbers | int) -> tuple[Mask, NDArray[np.int8]]:
     """Devices that can hold one share, (N, W), and for each node the Reason of the first test that left too few, (N,)."""
     passed = tests(request, table, claims, memory)
     mask = passed[0] & passed[1]
@@ -124,7 +125,7 @@ def candidates(request: Request, table: NodeTable, claims: Claims, memory: Numbe
 REASONS = (Reason.COUNT, Reason.HEALTH, Reason.SIZE, Reason.SLOTS, Reason.MEMORY, Reason.CORES)
 
 
-def tests(request: Request, table: NodeTable, claims: Claims, memory: Numbers) -> list[Mask]:
+def tests(request: Request, table: NodeTable, claims: Claims, memory: Numbers | int) -> list[Mask]:
     """Masks (N, W) in the order of REASONS: what a person would want to hear first, what can never be before what is taken."""
     slots, free_memory, cores = claims.free(table, request.phases)
     size = (table.memory >= memory) & (table.cores >= request.cores)
@@ -177,12 +178,12 @@ def count(mask: Mask) -> NDArray[np.uint16]:
     return total
 
 
-def _share(request: Request, row: NodeTable, w: int, memory: int, splitting: str) -> Share:
+def _share(request: Request, row: NodeTable, w: int, memory: Numbers | int, splitting: str) -> Share:
     return Share(
         container=request.container,
         kind=request.kind,
         device=row.devices[0][w],
-        memory=memory,
+        memory=memory if isinstance(memory, int) else int(memory[0, w]),
         physical=int(row.physical[0, w]),
         cores=request.cores,
         splitting=splitting,
