@@ -18,4 +18,5 @@ HAMI_PROBE_BARRIER="$HAMI_STATE_DIR/barrier 2" hami play "$here/gpu-pod.yaml" "$
 
 say 'The truth, as the simulated driver counted it beside hami: at the peak both shares were held at once, to the byte:'
 hami mock truth
+hami mock truth -o json | grep -q '"requested_peak": 6291456000' || { say 'That is not 6000 MiB: the demo has failed.'; exit 1; }
 say 'The same with your own program:  .venv/bin/hami --machine t4-node run --gpumem 3000 -- hami-probe'

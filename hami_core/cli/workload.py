@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import asdict
 
+from hami_core import names
 from hami_core.cli.output import show_json
+from hami_core.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +46,10 @@ def carry_out(session: Session, pods: Sequence[PodSpec], output: str, interactiv
     from hami_core.cli.narration import tell
     from hami_core.local.output import Output
     from hami_core.local.play import play
+
+    if os.environ.get(names.ENV_LIMITS):
+        held = "this process is inside a share already, and sees nothing but that share; start the program itself"
+        raise UserError(f"{names.ENV_LIMITS}: {held}, or hami from outside")
 
     played = play(session.host, pods, tell, Output(to_stderr=output == "json", interactive=interactive))
     if output == "json":

@@ -101,7 +101,7 @@ def check(argv: Sequence[str], env: Mapping[str, str], folder: str, where: str) 
     """Say before anything is granted that a program or its folder is not there. UserError, in one sentence."""
     if folder and not Path(folder).is_dir():
         raise UserError(f"{where}: workingDir {folder}: there is no such folder on this host")
-    program = Path(folder, argv[0]) if "/" in argv[0] else Path(argv[0])
+    program = os.path.join(folder or os.curdir, argv[0]) if "/" in argv[0] else argv[0]  # noqa: PTH118  # a Path drops "./"
     if shutil.which(program, path=env.get("PATH", os.defpath)) is None:
         raise UserError(f"{where}: command {argv[0]}: there is no such program on this host (images are not used here)")
 
