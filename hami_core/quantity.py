@@ -74,4 +74,5 @@ def _right_form(digits: Fraction, suffix: str, unit: str) -> str:
         return f"give MiB as a plain number ({_near(digits * _BINARY_MIB[suffix])})"
     if suffix == "m":
         return f"thousandths have no meaning here; give a whole number{_of(unit)} ({_near(digits / 1000)})"
-    return f'the suffix "{suffix}" has no meaning here; give a plain number{_of(unit)} ({_near(digits)})'
+    guess = "" if unit else f" ({_near(digits)})"  # 3GB are not 3 MiB: what was meant is not ours to guess
+    return f'the suffix "{suffix}" has no meaning here; give a plain number{_of(unit)}{guess}'
