@@ -33,8 +33,8 @@ demo: $(READY) ## a share on a simulated GPU, from nothing: two workloads on one
 setup: $(READY) ## only the set-up: .venv with everything installed
 	@:
 
-check: lint type ## lint, types, and the ordinary tests: less than two minutes
-	pytest -n $(WORKERS) -m 'not long'
+check: lint type ## lint, types, and the quick tests: less than two minutes
+	pytest -n $(WORKERS) -m 'not long and not slow'
 
 lint: $(READY) ## ruff, and who may import whom
 	ruff check .

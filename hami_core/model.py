@@ -124,12 +124,16 @@ class Device:
 
 @frozen
 class Link:
-    """How two devices of a node are connected, in the vendor's word for it. Undirected: ``a`` < ``b``."""
+    """How two devices of a node are connected, in the vendor's word for it. Undirected: ``a`` < ``b``.
+
+    ``score``: how good that is for a set of devices that work together, in the vendor's own scale: more is better, 0 unknown.
+    """
 
     a: str
     b: str
     type: str
     lanes: int = 0
+    score: int = 0
 
 
 @frozen
@@ -154,6 +158,7 @@ class Capacity:
     cores: int = 100
     numa: int | None = None
     healthy: bool = True
+    overhead: int = 0  # MiB that the driver takes for each program that uses the device, paid out of the program's share
     extra: tuple[tuple[str, float], ...] = ()  # the splitting's own columns
 
 
@@ -225,6 +230,7 @@ class Share:
     cores: int  # 0: no ceiling, nothing reserved
     splitting: str = SHARE
     phases: tuple[int, ...] = (MAIN,)
+    overhead: int = 0  # MiB of it that the driver takes for each program (Capacity.overhead)
     options: tuple[tuple[str, str], ...] = ()
 
 

@@ -188,5 +188,6 @@ def _share(request: Request, row: NodeTable, w: int, memory: Numbers | int, spli
         cores=request.cores,
         splitting=splitting,
         phases=request.phases,
+        overhead=int(row.overhead[0, w]),
         options=request.options,
     )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     Numbers = NDArray[np.int64]
 
-TOTALS = ("slots", "memory", "physical", "cores")
+TOTALS = ("slots", "memory", "physical", "cores", "overhead")
 USED = ("slots_used", "memory_used", "cores_used")
 
 
@@ -43,6 +43,7 @@ class NodeTable:
     memory: Numbers
     physical: Numbers
     cores: Numbers
+    overhead: Numbers
     slots_used: Numbers
     memory_used: Numbers
     cores_used: Numbers

@@ -130,7 +130,7 @@ def _share_line(share: Share) -> str:
     phases = ",".join(map(str, share.phases))
     return (
         f"share kind={share.kind} splitting={share.splitting} device={share.device} memory={share.memory} "
-        f"physical={share.physical} cores={share.cores} phases={phases}\n"
+        f"physical={share.physical} cores={share.cores} overhead={share.overhead} phases={phases}\n"
     )
 
 
@@ -163,6 +163,7 @@ def _share(line: str, container: str, path: str, what: str) -> Share:
             physical=int(values["physical"]),
             cores=int(values["cores"]),
             splitting=values["splitting"],
+            overhead=int(values.get("overhead", "0")),
             phases=tuple(int(phase) for phase in values["phases"].split(",")),
         )
     except (KeyError, ValueError) as error:

@@ -60,7 +60,7 @@ def test_the_lock_covers_every_column() -> None:
     columns = table.build([("n0", [a_capacity(extra=(("slices", 7),))])], [("slices", "int8")]).locked()
     arrays = [value for name in columns.__slots__ if isinstance(value := getattr(columns, name, None), np.ndarray)]
 
-    assert len(arrays) == 10
+    assert len(arrays) == 11
     assert not any(array.flags.writeable for array in [*arrays, *columns.extra.values()])
 
 

@@ -31,7 +31,7 @@ INVENTORIES = st.builds(
     DeviceInventory,
     kind=WORD,
     devices=st.lists(DEVICES, max_size=3).map(tuple),
-    links=st.lists(st.builds(Link, a=WORD, b=WORD, type=WORD, lanes=NUMBER), max_size=2).map(tuple),
+    links=st.lists(st.builds(Link, a=WORD, b=WORD, type=WORD, lanes=NUMBER, score=NUMBER), max_size=2).map(tuple),
     faults=st.lists(WORD, max_size=2).map(tuple),
 )
 CAPACITIES = st.builds(
@@ -43,6 +43,7 @@ CAPACITIES = st.builds(
     physical=NUMBER,
     numa=st.none() | NUMBER,
     healthy=st.booleans(),
+    overhead=NUMBER,
     extra=st.lists(st.tuples(WORD, st.floats(allow_nan=False, allow_infinity=False)), max_size=2).map(tuple),
 )
 NODES = st.builds(
@@ -58,6 +59,7 @@ SHARES = st.builds(
     memory=NUMBER,
     physical=NUMBER,
     cores=st.integers(0, 100),
+    overhead=NUMBER,
     splitting=st.sampled_from(("share", "mig")),
     phases=st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True).map(tuple),
 )
@@ -165,7 +167,7 @@ def test_the_limits_text_is_written_as_the_grammar_says() -> None:
         "hami-limits 1\n"
         "grant 0b7c/main\n"
         "[hami]\n"
-        "share kind=acme splitting=share device=GPU-1 memory=3000 physical=8000 cores=30 phases=0\n"
+        "share kind=acme splitting=share device=GPU-1 memory=3000 physical=8000 cores=30 overhead=0 phases=0\n"
         "[acme]\n"
         "device GPU-1 memory=3145728000\n"
         "policy=default\n"

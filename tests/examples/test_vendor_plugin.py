@@ -87,6 +87,7 @@ def test_nothing_of_this_workspace_is_in_the_fresh_environment(fresh: Fresh) -> 
     assert str(ROOT) not in fresh.run("python", "-c", code)
 
 
+@pytest.mark.slow
 def test_the_contract_suite_passes_there(fresh: Fresh, tmp_path: Path) -> None:
     shutil.copy(VENDOR / "test_acme.py", tmp_path)
 
