@@ -12,8 +12,8 @@ from cffi import FFI
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HERE = Path(__file__).parent
-SHARED = ["account.c", "lock.c", "machine.c", "process.c"]
-LIBRARIES = {"libcuda.so.1": ["cuda_*.c", "blocks.c"], "libnvidia-ml.so.1": ["nvml_*.c"], "libhami-mock.so": ["tool.c"]}
+SHARED = ["account.c", "lock.c", "machine.c", "process.c", "sharing.c", "timing.c", "utilisation.c"]
+LIBRARIES = {"libcuda.so.1": ["cuda_*.c", "blocks.c"], "libnvidia-ml.so.1": ["nvml_*.c"], "libhami-mock.so": ["tool*.c"]}
 FLAGS = [
     "-std=c11",
     "-O2",

@@ -83,11 +83,13 @@ static inline void settle(struct state *state, unsigned device, uint64_t seen)
 
 /* Fill the cell's idle version. The fence keeps these stores behind the swap that took the version out of force; see still(). */
 static inline void prepare(struct state_version *next, const struct state_version *own, const struct device_use *use,
-                           const struct change *change)
+                           const struct device_use *shared, const struct change *change)
 {
 	atomic_thread_fence(memory_order_release);
 	put(&next->device_requested, use->requested);
 	put(&next->device_physical, use->physical);
+	put(&next->shared_requested, shared->requested);
+	put(&next->shared_physical, shared->physical);
 	put(&next->requested, get(&own->requested) + (uint64_t)change->requested);
 	put(&next->physical, get(&own->physical) + (uint64_t)change->physical);
 	put(&next->context, get(&own->context) + (uint64_t)change->context);
@@ -112,21 +114,24 @@ bool account_change(struct state *state, unsigned row, unsigned device, const st
 	uint64_t capacity = account_capacity(&state->facts.chip[device]);
 	uint64_t number = get(&mine->committed) + 1;
 	uint64_t seen = atomic_load_explicit(&total->latest, memory_order_acquire);
+	int64_t growth = change->physical + change->shared_physical;
 
 	for (;;) {
 		struct state_version *base = version_of(state, seen, device);
-		struct device_use use = {get(&base->device_requested) + (uint64_t)change->requested,
-		                         get(&base->device_physical) + (uint64_t)change->physical};
+		struct device_use use = {get(&base->device_requested) + (uint64_t)(change->requested + change->shared_requested),
+		                         get(&base->device_physical) + (uint64_t)growth};
+		struct device_use shared = {get(&base->shared_requested) + (uint64_t)change->shared_requested,
+		                            get(&base->shared_physical) + (uint64_t)change->shared_physical};
 		uint64_t next = operation(row, number);
 
-		if (change->physical > 0 && use.physical > capacity) {
+		if (growth > 0 && use.physical > capacity) {
 			if (still(total, seen))
 				return false;
 			seen = atomic_load_explicit(&total->latest, memory_order_acquire);
 			continue;
 		}
 		settle(state, device, seen);
-		prepare(&mine->version[number & 1], &mine->version[(number - 1) & 1], &use, change);
+		prepare(&mine->version[number & 1], &mine->version[(number - 1) & 1], &use, &shared, change);
 		if (atomic_compare_exchange_strong_explicit(&total->latest, &seen, next, memory_order_acq_rel, memory_order_acquire)) {
 			raise_peaks(total, &use);
 			/* Others may have settled it meanwhile, but none beyond it: only this row's next operation would. */
@@ -150,7 +155,8 @@ struct device_use account_device(struct state *state, unsigned device)
 	return use;
 }
 
-struct change account_process(struct state *state, unsigned row, unsigned device)
+/* What the row itself holds, without what it has shared out. */
+static struct change own_of(struct state *state, unsigned row, unsigned device)
 {
 	struct state_cell *cell = &state->process[row].cell[device];
 	struct state_version *version;
@@ -161,11 +167,28 @@ struct change account_process(struct state *state, unsigned row, unsigned device
 	do {
 		number = atomic_load_explicit(&cell->committed, memory_order_acquire);
 		version = &cell->version[number & 1];
-		held = (struct change){(int64_t)get(&version->requested), (int64_t)get(&version->physical), (int64_t)get(&version->context)};
+		held = (struct change){.requested = (int64_t)get(&version->requested),
+		                       .physical = (int64_t)get(&version->physical),
+		                       .context = (int64_t)get(&version->context)};
 		atomic_thread_fence(memory_order_acquire);
 	} while (get(&cell->committed) != number);
 	return held;
 }
+
+uint64_t account_number(struct state *state, unsigned row, unsigned device)
+{
+	settle(state, device, atomic_load_explicit(&state->total[device].latest, memory_order_acquire));
+	return atomic_load_explicit(&state->process[row].cell[device].committed, memory_order_acquire);
+}
+
+struct change account_process(struct state *state, unsigned row, unsigned device)
+{
+	struct change held = own_of(state, row, device);
+
+	sharing_held(state, row, device, &held);
+	return held;
+}
+
 
 static struct identity identity_of(const struct state_process *process)
 {
@@ -180,12 +203,14 @@ static bool is_dead(struct state *state, int file, unsigned row, const struct id
 }
 
 /* Under the table lock, so that one reaper at a time acts in the dead owner's name. Dying in between loses nothing: the next one goes on. */
-static void drop(struct state *state, unsigned row)
+static void drop(struct state *state, int file, unsigned row)
 {
+	sharing_orphan(state, file, row);
 	for (unsigned device = 0; device < state->facts.chips; device++) {
-		struct change held = account_process(state, row, device);
-		struct change back = {-held.requested, -held.physical, -held.context};
+		struct change held = own_of(state, row, device);
+		struct change back = {.requested = -held.requested, .physical = -held.physical, .context = -held.context};
 
+		utilisation_stop(&state->lane[row][device], timing_now());
 		if (held.requested || held.physical)
 			account_change(state, row, device, &back);
 	}
@@ -206,10 +231,11 @@ static void drop_dead_locked(struct state *state, int file, unsigned own, const 
 {
 	for (unsigned row = 1; row <= rows(state); row++)
 		if (row != own && is_live(state, row) && is_dead(state, file, row, self))
-			drop(state, row);
+			drop(state, file, row);
+	sharing_collect(state, file);
 }
 
-void account_drop_dead(struct state *state, int file, unsigned own)
+static bool is_one_dead(struct state *state, int file, unsigned own)
 {
 	struct identity self = {0};
 
@@ -218,19 +244,28 @@ void account_drop_dead(struct state *state, int file, unsigned own)
 			continue;
 		if (!self.pid)
 			self = process_self();
-		if (!is_dead(state, file, row, &self))
-			continue;
-		if (lock_table(file)) {
-			drop_dead_locked(state, file, own, &self);
-			unlock_table(file);
-		}
-		return;
+		if (is_dead(state, file, row, &self))
+			return true;
 	}
+	return false;
+}
+
+void account_drop_dead(struct state *state, int file, unsigned own)
+{
+	struct identity self;
+
+	if (!sharing_in_use(state) && !is_one_dead(state, file, own))
+		return;
+	self = process_self();
+	if (!lock_table(file))
+		return;
+	drop_dead_locked(state, file, own, &self);
+	unlock_table(file);
 }
 
 static unsigned claim(struct state *state, int file, const struct identity *self)
 {
-	for (unsigned row = 1; row < STATE_PROCESSES; row++) {
+	for (unsigned row = 1; row < STATE_TABLE_ROW; row++) {
 		struct state_process *process = &state->process[row];
 
 		if (is_live(state, row) || !lock_row(file, row))
@@ -238,6 +273,8 @@ static unsigned claim(struct state *state, int file, const struct identity *self
 		process->pid = self->pid;
 		process->start_time = self->start_time;
 		process->pid_namespace = self->pid_namespace;
+		for (unsigned device = 0; device < state->facts.chips; device++)
+			utilisation_start(&state->lane[row][device], timing_now());
 		if (row > rows(state))
 			atomic_store_explicit(&state->rows, row, memory_order_release);
 		atomic_store_explicit(&process->live, 1, memory_order_release);

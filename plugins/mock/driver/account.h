@@ -20,6 +20,8 @@ struct change {
 	int64_t requested;
 	int64_t physical;
 	int64_t context;                        /* of physical, what contexts take */
+	int64_t shared_requested;               /* of the device beside what its processes hold alone (sharing.h) */
+	int64_t shared_physical;
 };
 
 struct device_use {
@@ -42,13 +44,17 @@ bool account_change(struct state *state, unsigned row, unsigned device, const st
 /* What all processes hold of DEVICE, including dead ones that nobody dropped yet. */
 struct device_use account_device(struct state *state, unsigned device);
 
-/* What one row holds of DEVICE, as of its last operation. */
+/* The number of the last operation of ROW on DEVICE that took effect, whoever asks. */
+uint64_t account_number(struct state *state, unsigned row, unsigned device);
+
+/* What one row holds of DEVICE, as of its last operation, and what it has shared out (sharing.h). */
 struct change account_process(struct state *state, unsigned row, unsigned device);
 
 /* Claim a row for SELF and keep its lock. Returns 0 if the table is full. Drops the dead on the way. Rare: takes the table lock. */
 unsigned account_join(struct state *state, int file, const struct identity *self);
 
-/* Drop the rows of dead processes and give back what they held. OWN is the caller's row or 0. Takes the table lock only if one is dead. */
+/* Drop the rows of dead processes, give back what they held, and shared memory that nobody holds any more. OWN is the caller's row or 0. Takes
+ * the table lock only if one is dead, or if there is shared memory. */
 void account_drop_dead(struct state *state, int file, unsigned own);
 
 /* Make the peaks of all devices what is held now. */

@@ -48,7 +48,7 @@ static struct change cost_of(uint64_t requested, uint64_t physical)
 
 static struct change negative(struct change cost)
 {
-	return (struct change){-cost.requested, -cost.physical, -cost.context};
+	return (struct change){.requested = -cost.requested, .physical = -cost.physical, .context = -cost.context};
 }
 
 static CUdevice device_of(const struct block *block)

@@ -74,6 +74,17 @@ struct mock_process_truth {
 	uint64_t context;                       /* of that, for contexts */
 };
 
+/* How long one live process kept one GPU busy. */
+struct mock_process_use {
+	int32_t pid;
+	uint32_t device;
+	uint64_t start_time;
+	uint64_t pid_namespace;
+	uint64_t busy_ns;                       /* in the window that was asked for */
+	uint64_t total_ns;                      /* since it came */
+	uint64_t launches;
+};
+
 /*
  * All return 0, or an errno value: EINVAL means "no state of this version".
  * mock_create writes a complete state file; the caller gives it its name afterwards, so that no one sees half of it.
@@ -85,5 +96,16 @@ int mock_read_facts(const char *path, struct mock_facts *facts);
 int mock_truth(const char *path, struct mock_device_truth *devices, struct mock_process_truth *processes, uint32_t *count);
 int mock_reset_peaks(const char *path);
 int mock_set_latency(const char *path, uint64_t latency_ns);
+
+/*
+ * mock_set_kernel gives the kernels of a name their duration in nanoseconds of simulated time, or with NULL all that have none of their own:
+ * ENOSPC when 64 names have one, ENAMETOOLONG from 120 bytes on. mock_set_time_scale says how many real nanoseconds a million simulated ones
+ * take: 1000000 is real time, 1000 a thousand times as fast; ERANGE for 0.
+ * mock_utilisation looks back over WINDOW_NS, ten seconds at most: busy nanoseconds of devices[16], and of up to *count processes that have
+ * launched something; it sets *count to the number there are.
+ */
+int mock_set_kernel(const char *path, const char *name, uint64_t duration_ns);
+int mock_set_time_scale(const char *path, uint64_t scale_ppm);
+int mock_utilisation(const char *path, uint64_t window_ns, uint64_t *devices, struct mock_process_use *processes, uint32_t *count);
 
 #endif

@@ -59,3 +59,17 @@ bool row_is_locked(int file, unsigned row)
 
 	return !ask(file, F_OFD_GETLK, F_WRLCK, 1 + (off_t)row, &answer) || answer.l_type != F_UNLCK;
 }
+
+bool lock_memory(int memory)
+{
+	struct flock answer;
+
+	return ask(memory, F_OFD_SETLK, F_RDLCK, 0, &answer);
+}
+
+bool memory_is_locked(int memory)
+{
+	struct flock answer;
+
+	return !ask(memory, F_OFD_GETLK, F_WRLCK, 0, &answer) || answer.l_type != F_UNLCK;
+}

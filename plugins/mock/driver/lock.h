@@ -20,4 +20,8 @@ void unlock_row(int file, unsigned row);
 /* Whether somebody else holds it. "Cannot tell" counts as held. */
 bool row_is_locked(int file, unsigned row);
 
+/* The life of shared memory: a lock for reading on its own file, which goes with the last copy of the descriptor it was taken through. */
+bool lock_memory(int memory);
+bool memory_is_locked(int memory);
+
 #endif

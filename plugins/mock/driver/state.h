@@ -13,19 +13,25 @@
 #include <stdint.h>
 
 #include "interface.h"
+#include "sharing.h"
+#include "timing.h"
+#include "utilisation.h"
 
 #define STATE_MAGIC 0x316b636f6d696d61ULL       /* "amimock1" */
-#define STATE_VERSION 1
+#define STATE_VERSION 2
 
 enum {
 	STATE_DEVICES = 16,
 	STATE_PROCESSES = 512,                  /* row 0 belongs to nobody: it stands for "as made" */
+	STATE_TABLE_ROW = STATE_PROCESSES - 1,  /* nor does this one: whoever holds the table lock acts in it */
 };
 
-/* The totals of a device and of one process after one operation of that process (account.c). */
+/* The totals of a device, what of them processes share (sharing.h), and the totals of one process, after one operation of it (account.c). */
 struct state_version {
 	_Atomic uint64_t device_requested;
 	_Atomic uint64_t device_physical;
+	_Atomic uint64_t shared_requested;
+	_Atomic uint64_t shared_physical;
 	_Atomic uint64_t requested;
 	_Atomic uint64_t physical;
 	_Atomic uint64_t context;
@@ -66,6 +72,9 @@ struct state {
 	struct mock_facts facts;
 	struct state_total total[STATE_DEVICES];
 	struct state_process process[STATE_PROCESSES];
+	struct state_timing timing;
+	struct state_sharing sharing;
+	struct state_lane lane[STATE_PROCESSES][STATE_DEVICES];
 };
 
 _Static_assert(offsetof(struct state, generation) == 16, "head of the state file");
@@ -73,7 +82,7 @@ _Static_assert(offsetof(struct state, latency_ns) == 24, "head of the state file
 _Static_assert(offsetof(struct state, facts) == 40, "head of the state file");
 _Static_assert(sizeof(struct mock_chip) == 920, "facts of one GPU");
 _Static_assert(sizeof(struct mock_facts) == 168 + 16 * sizeof(struct mock_chip), "facts of the machine");
-_Static_assert(sizeof(struct state_version) == 40, "one version");
+_Static_assert(sizeof(struct state_version) == 56, "one version");
 _Static_assert(sizeof(struct state_cell) == 128, "one process on one device");
 _Static_assert(sizeof(struct state_process) == 64 + 16 * 128, "one process");
 _Static_assert(sizeof(struct state) < UINT32_MAX, "size is a 32-bit field");
