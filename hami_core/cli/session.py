@@ -46,6 +46,11 @@ class Session:
             click.echo(f"hami: {failure}", err=True)
         return opened
 
+    @property
+    def machine(self) -> str | None:
+        """The simulated machine that was asked for, by name or by file, whether there is one or not. None: this host."""
+        return self._machine
+
     @cached_property
     def settings(self) -> Settings:
         """The settings in force. Asks no driver, unless a simulated machine has settings to add."""

@@ -12,8 +12,12 @@ from cffi import FFI
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 HERE = Path(__file__).parent
-SHARED = ["account.c", "lock.c", "machine.c", "process.c", "sharing.c", "timing.c", "utilisation.c"]
-LIBRARIES = {"libcuda.so.1": ["cuda_*.c", "blocks.c"], "libnvidia-ml.so.1": ["nvml_*.c"], "libhami-mock.so": ["tool*.c"]}
+SHARED = ["account", "clock", "event", "fault", "futex", "lock", "machine", "process", "sharing", "timing", "utilisation"]
+LIBRARIES = {
+    "libcuda.so.1": ["cuda_*.c", "blocks.c", "entry.c"],
+    "libnvidia-ml.so.1": ["nvml_*.c", "entry.c"],
+    "libhami-mock.so": ["tool*.c"],
+}
 FLAGS = [
     "-std=c11",
     "-O2",
@@ -45,7 +49,7 @@ def build(sources: Path, target: Path) -> None:
         if output.exists() and output.stat().st_mtime > newest:
             continue
         fresh = target / f".{library}"
-        files = [str(path) for pattern in [*patterns, *SHARED] for path in sorted(sources.glob(pattern))]
+        files = [str(path) for pattern in [*patterns, *(f"{name}.c" for name in SHARED)] for path in sorted(sources.glob(pattern))]
         target_abi = f"{platform.machine()}-linux-gnu.2.17"
         compiler = [sys.executable, "-m", "ziglang", "cc", "-target", target_abi]
         subprocess.run([*compiler, *FLAGS, *WARNINGS, f"-Wl,-soname,{library}", "-o", str(fresh), *files, "-ldl"], check=True)

@@ -1,7 +1,8 @@
 """A program on a simulated machine, told what to call: a JSON list a line on stdin, a JSON list a line on stdout.
 
 ``["cuMemAlloc_v2", "out", 4096]`` calls that function of libcuda.so.1 (``nvml...`` of libnvidia-ml.so.1) with the address of a
-fresh 64-bit zero for every "out", and of a text buffer for every "text"; it answers the result and what was written there.
+fresh 64-bit zero for every "out", and of a buffer for every "text" and "raw" (answered in hex); it answers the result and what
+was written there.
 ``["fork", ...]`` does one such call in a child, ``["exec", ...]`` becomes another program, ``["address", name]`` answers where
 a function is. Run with the machine's libraries on LD_LIBRARY_PATH.
 """
@@ -21,7 +22,7 @@ TEXT = 256
 def place(argument: str | int) -> Any:
     if argument == "out":
         return ctypes.pointer(ctypes.c_uint64(0))
-    if argument == "text":
+    if argument in {"text", "raw"}:
         return ctypes.create_string_buffer(TEXT)
     if isinstance(argument, str):
         return ctypes.c_char_p(argument.encode())
@@ -33,7 +34,8 @@ def call(name: str, *arguments: str | int) -> list[Any]:
     result = getattr(ctypes.CDLL(LIBRARIES[name[:2]]), name)(*places)
     outs = [each.contents.value for each in places if hasattr(each, "contents")]
     texts = [each.value.decode() for each, argument in zip(places, arguments, strict=True) if argument == "text"]
-    return [result, *outs, *texts]
+    raws = [each.raw.hex() for each, argument in zip(places, arguments, strict=True) if argument == "raw"]
+    return [result, *outs, *texts, *raws]
 
 
 def in_child(name: str, *arguments: str | int) -> list[Any]:

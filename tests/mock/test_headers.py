@@ -15,6 +15,7 @@ from tests.mock.test_lookup import headers
 DRIVER = Path(__file__).parents[2] / "plugins/mock/driver"
 CUDA = '#define __CUDA_API_VERSION_INTERNAL\n#include <cuda.h>\n#include "cuda_abi.h"\n'
 NVML = '#define NVML_NO_UNVERSIONED_FUNC_DEFS\n#include <nvml.h>\n#include "nvml_abi.h"\n'
+FAULTS = ("mock_fault", "mock_fault_status", "mock_health", "mock_ghost")
 TWELVE, THIRTEEN = (header.parent for header in headers())
 
 
@@ -60,7 +61,7 @@ def test_attributes_have_the_headers_numbers() -> None:
 def test_python_and_c_agree_on_every_offset(tmp_path: Path) -> None:
     ffi = import_module("hami_mock.lib.interface").ffi
     lines = ['#include <stddef.h>\n#include "interface.h"']
-    for name in ("mock_chip", "mock_facts", "mock_device_truth", "mock_process_truth"):
+    for name in ("mock_chip", "mock_facts", "mock_device_truth", "mock_process_truth", *FAULTS):
         struct = ffi.typeof(f"struct {name}")
         lines.append(f'_Static_assert(sizeof(struct {name}) == {ffi.sizeof(struct)}, "{name}");')
         for field, about in struct.fields:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from hami_mock import state
+from hami_mock.drivers import LIBRARIES
 from tests import judges
 from tests.mock.conftest import OUT, Program, debian
 
@@ -43,7 +43,7 @@ def versions() -> dict[str, dict[str, list[int]]]:
 
 def exported() -> set[str]:
     """The names that a simulated libcuda exports."""
-    return names_of(state.LIBRARIES / "libcuda.so.1")
+    return names_of(LIBRARIES / "libcuda.so.1")
 
 
 def names_of(library: Path) -> set[str]:

@@ -12,6 +12,12 @@
 #include <stdbool.h>
 
 #include "account.h"
+#include "entry.h"
+
+#define SYMBOL(base, name, version, stream) RENAMED(name)
+#include "symbols.def"
+#undef SYMBOL
+
 #include "cuda_abi.h"
 #include "machine.h"
 

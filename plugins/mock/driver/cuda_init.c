@@ -51,7 +51,7 @@ CUresult cuInit(unsigned int flags)
 	failure = driver_open();
 	if (failure)
 		return failure == ENOENT ? CUDA_ERROR_NO_DEVICE : CUDA_ERROR_SYSTEM_NOT_READY;
-	if (!driver.state->facts.chips)
+	if (!driver.state->facts.chips || fault_driver_is_away(driver.state))
 		return CUDA_ERROR_NO_DEVICE;
 	pthread_once(&once, watch_forks);
 	driver.ready = true;

@@ -10,13 +10,19 @@ enum { FLAG_PER_THREAD = 2, FLAGS_KNOWN = 3 };
 
 struct symbol {
 	const char *base;
+	const char *name;
 	void *function;
 	int version;
 	enum stream stream;
 };
 
+/* Programs get what the dynamic linker would give them: the entries, not the functions behind them (entry.h). */
+#define SYMBOL(base, name, version, stream) extern const char entry_##name[] __asm__(#name);
+#include "symbols.def"
+#undef SYMBOL
+
 static const struct symbol symbols[] = {
-#define SYMBOL(base, name, version, stream) {#base, (void *)name, version, stream},
+#define SYMBOL(base, name, version, stream) {#base, #name, (void *)entry_##name, version, stream},
 #include "symbols.def"
 #undef SYMBOL
 };
@@ -32,6 +38,8 @@ static void *newest(const char *base, int version, enum stream stream, bool *kno
 		const struct symbol *symbol = &symbols[i];
 
 		if (strcmp(symbol->base, base) != 0)
+			continue;
+		if (entry_is_missing(driver.state, symbol->name))
 			continue;
 		*known = true;
 		if (symbol->stream == stream && symbol->version <= version)

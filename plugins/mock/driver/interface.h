@@ -42,6 +42,56 @@ struct mock_chip {
 	int32_t attributes[160];                /* by CUdevice_attribute; what is not set is 0 */
 	uint8_t common_ancestor[16];            /* by index of the other GPU: NVML's topology level */
 	uint8_t nvlinks[16];                    /* by index of the other GPU: NVLinks towards it */
+	uint32_t nvlink_count;                  /* active links, to GPUs or to switches */
+	uint32_t nvlink_version;                /* NVML's number: 2.0 is 3, 3.0 is 5, 4.0 is 6, 5.0 is 7 */
+	uint32_t nvlink_mbps;                   /* of one link, one way: MB/s */
+	uint32_t nvlink_switches;               /* 0: links lead to GPUs; else to so many switches, all to all */
+	uint32_t fabric_clique;                 /* 0: no fabric between machines; else the clique's number */
+	uint32_t unified;                       /* 1: memory is the host's: NVML does not answer for it */
+	uint32_t temperature_busy;              /* degrees Celsius at full load */
+	uint32_t cpus;                          /* of the NUMA node that the GPU is on: they are numbered through by node */
+};
+
+/* One scripted fault (fault.h says what each kind does). Times are on the machine's clock, in nanoseconds. */
+struct mock_fault {
+	char call[96];                          /* functions that set it off, with * and ?; empty: it comes by the clock */
+	uint64_t at_ns;                         /* not before */
+	uint64_t nth;                           /* from this matching call on; 0 and 1 are the first */
+	uint64_t times;                         /* for so many matching calls; 0: without end */
+	uint64_t after_bytes;                   /* only while programs hold more than this */
+	uint64_t duration_ns;                   /* slow: so much longer; driver_reload: away so long */
+	uint64_t jitter_ns;                     /* slow: more or less by up to this; not above duration_ns */
+	uint32_t kind;
+	int32_t gpu;                            /* index; -1: any */
+	int32_t code;                           /* error: the result; xid and ecc: the Xid */
+	uint32_t corrected;                     /* ecc: errors of each sort */
+	uint32_t uncorrected;
+};
+
+/* One fault of a machine, and what became of it. */
+struct mock_fault_status {
+	struct mock_fault fault;
+	uint32_t place;                         /* its number */
+	uint32_t stage;                         /* 1 pending, 2 done */
+	uint64_t seen;                          /* matching calls */
+	uint64_t fired;
+	uint64_t delayed_ns;                    /* slow: what all those calls waited, on the machine's clock */
+};
+
+/* What is wrong with one GPU. */
+struct mock_health {
+	uint32_t condition;                     /* 1 lost, 2 a reset is wanted */
+	uint32_t last_xid;
+	uint64_t corrected;
+	uint64_t uncorrected;
+};
+
+/* Load of no real process. */
+struct mock_ghost {
+	uint64_t bytes;
+	uint32_t gpu;
+	int32_t pid;                            /* as NVML lists it; 0: memory without a process */
+	uint32_t sm;                            /* percent of the GPU's time */
 };
 
 /* One machine. */
@@ -53,6 +103,13 @@ struct mock_facts {
 	uint32_t cuda_version;                  /* 13000 is 13.0 */
 	uint32_t chips;
 	struct mock_chip chip[16];
+	uint64_t seed;                          /* of all random draws */
+	uint32_t time_scale_ppm;                /* real nanoseconds for a million simulated ones */
+	uint32_t faults;
+	struct mock_fault fault[32];            /* armed when the machine is made */
+	uint32_t ghosts;
+	struct mock_ghost ghost[32];
+	char missing[2048];                     /* functions that this driver lacks, each followed by a newline */
 };
 
 /* What one GPU holds now, and has held at most since the machine was made or its peaks were reset. */
@@ -107,5 +164,17 @@ int mock_set_latency(const char *path, uint64_t latency_ns);
 int mock_set_kernel(const char *path, const char *name, uint64_t duration_ns);
 int mock_set_time_scale(const char *path, uint64_t scale_ppm);
 int mock_utilisation(const char *path, uint64_t window_ns, uint64_t *devices, struct mock_process_use *processes, uint32_t *count);
+
+/*
+ * Faults at run time. mock_add_fault says the fault's number in *place (ENOSPC: too many); its at_ns counts from now. mock_release_fault and
+ * mock_remove_fault want the number of one there is (ENOENT). mock_faults fills up to *count statuses and health[16], and sets *count.
+ * mock_restore makes a GPU well. mock_rearm starts the machine's clock anew with the description's faults and well GPUs.
+ */
+int mock_add_fault(const char *path, const struct mock_fault *fault, uint32_t *place);
+int mock_release_fault(const char *path, uint32_t place);
+int mock_remove_fault(const char *path, uint32_t place);
+int mock_faults(const char *path, struct mock_fault_status *statuses, uint32_t *count, struct mock_health *health);
+int mock_restore(const char *path, uint32_t gpu);
+int mock_rearm(const char *path);
 
 #endif

@@ -8,18 +8,38 @@
 #include <stdbool.h>
 
 #include "account.h"
+#include "entry.h"
 #include "machine.h"
+
+#define FUNCTION(name) RENAMED(name)
+#include "nvml_functions.def"
+#undef FUNCTION
+
 #include "nvml_abi.h"
 
 struct nvmlDevice_st {
 	unsigned int index;
 };
 
-/* The machine while initialised, else NULL. */
+/* The machine while initialised, else NULL: also after a reload of the driver, until nvmlInit is called anew. */
 struct state *nvml_state(void);
 
-/* The chip behind a handle, or NULL and the reason in *failure: not initialised, or no such device. */
+/* Whether this is the address of a handle of ours. */
+bool nvml_is_device(const void *address);
+
+/* The chip behind a handle, or NULL and the reason in *failure: not initialised, no such device, lost, or in want of a reset. */
 const struct mock_chip *nvml_chip(nvmlDevice_t device, nvmlReturn_t *failure);
+
+/* Why nothing can be said of a device that there is: NVML_SUCCESS if it is well. */
+nvmlReturn_t nvml_trouble(struct state *state, unsigned int index);
+
+/* Memory errors of one sort since the machine was made or the GPU restored. */
+static inline uint64_t nvml_ecc_errors(unsigned int index, bool uncorrected)
+{
+	struct state_health *health = &nvml_state()->faults.health[index];
+
+	return atomic_load(uncorrected ? &health->uncorrected : &health->corrected);
+}
 
 nvmlDevice_t nvml_handle(unsigned int index);
 

@@ -30,7 +30,7 @@ nvmlReturn_t nvmlDeviceGetHandleByIndex_v2(unsigned int index, nvmlDevice_t *dev
 	if (!device || index >= state->facts.chips)
 		return NVML_ERROR_INVALID_ARGUMENT;
 	*device = nvml_handle(index);
-	return NVML_SUCCESS;
+	return nvml_trouble(state, index);
 }
 
 nvmlReturn_t nvmlDeviceGetHandleByIndex(unsigned int index, nvmlDevice_t *device)
@@ -84,7 +84,7 @@ static nvmlReturn_t find(const char *text, nvmlDevice_t *device, matcher matches
 	for (unsigned int index = 0; index < state->facts.chips; index++) {
 		if (matches(&state->facts.chip[index], text)) {
 			*device = nvml_handle(index);
-			return NVML_SUCCESS;
+			return nvml_trouble(state, index);
 		}
 	}
 	return NVML_ERROR_NOT_FOUND;

@@ -8,6 +8,7 @@
 
 static struct machine machine = {.file = -1};
 static unsigned int users;                      /* nvmlInit calls not yet undone */
+static uint32_t reloads;                        /* of the driver, when it was initialised */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct nvmlDevice_st handles[STATE_DEVICES];
 
@@ -26,6 +27,12 @@ static int open_machine(void)
 	return failure;
 }
 
+/* A reload of the driver ends all connections to it. */
+static bool is_connected(void)
+{
+	return users && atomic_load(&machine.state->faults.reloads) == reloads;
+}
+
 nvmlReturn_t nvmlInitWithFlags(unsigned int flags)
 {
 	nvmlReturn_t result = NVML_SUCCESS;
@@ -33,10 +40,14 @@ nvmlReturn_t nvmlInitWithFlags(unsigned int flags)
 	if (flags & ~3u)                        /* NO_GPUS, NO_ATTACH */
 		return NVML_ERROR_INVALID_ARGUMENT;
 	pthread_mutex_lock(&lock);
-	if (open_machine())
+	if (open_machine() || fault_driver_is_away(machine.state)) {
 		result = NVML_ERROR_DRIVER_NOT_LOADED;
-	else
+	} else {
+		if (!is_connected())
+			users = 0;
+		reloads = atomic_load(&machine.state->faults.reloads);
 		users++;
+	}
 	pthread_mutex_unlock(&lock);
 	return result;
 }
@@ -66,7 +77,7 @@ nvmlReturn_t nvmlShutdown(void)
 
 struct state *nvml_state(void)
 {
-	return users ? machine.state : NULL;
+	return is_connected() ? machine.state : NULL;
 }
 
 nvmlDevice_t nvml_handle(unsigned int index)
@@ -74,15 +85,31 @@ nvmlDevice_t nvml_handle(unsigned int index)
 	return &handles[index];
 }
 
+bool nvml_is_device(const void *address)
+{
+	const char *at = address, *first = (const char *)handles;
+
+	return at >= first && at < first + sizeof handles && (at - first) % (long)sizeof handles[0] == 0;
+}
+
+nvmlReturn_t nvml_trouble(struct state *state, unsigned int index)
+{
+	uint32_t condition = fault_condition(&state->faults, index);
+
+	if (condition & GPU_LOST)
+		return NVML_ERROR_GPU_IS_LOST;
+	return condition & GPU_RESET_REQUIRED ? NVML_ERROR_RESET_REQUIRED : NVML_SUCCESS;
+}
+
 const struct mock_chip *nvml_chip(nvmlDevice_t device, nvmlReturn_t *failure)
 {
 	struct state *state = nvml_state();
 
 	*failure = state ? NVML_ERROR_INVALID_ARGUMENT : NVML_ERROR_UNINITIALIZED;
-	if (!state || device < handles || device >= handles + state->facts.chips)
+	if (!state || !nvml_is_device(device) || device->index >= state->facts.chips)
 		return NULL;
-	*failure = NVML_SUCCESS;
-	return &state->facts.chip[device - handles];
+	*failure = nvml_trouble(state, device->index);
+	return *failure ? NULL : &state->facts.chip[device->index];
 }
 
 nvmlReturn_t nvml_text(char *buffer, unsigned int length, const char *text)

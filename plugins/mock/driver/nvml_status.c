@@ -92,13 +92,12 @@ nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, nvmlMemoryErrorTyp
 	nvmlEnableState_t now, pending;
 	nvmlReturn_t failure = nvmlDeviceGetEccMode(device, &now, &pending);
 
-	(void)type;
 	(void)counter;
 	if (failure)
 		return failure;
-	if (!errors)
+	if (!errors || (int)type < 0 || (int)type > 1)
 		return NVML_ERROR_INVALID_ARGUMENT;
-	*errors = 0;
+	*errors = nvml_ecc_errors(device->index, (int)type == 1);
 	return (int)now ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED;
 }
 

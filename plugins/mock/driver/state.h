@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "event.h"
+#include "fault.h"
 #include "interface.h"
 #include "sharing.h"
 #include "timing.h"
@@ -70,6 +72,9 @@ struct state {
 	_Atomic uint64_t latency_ns;            /* written by the tool */
 	_Atomic uint64_t rows;                  /* highest row ever claimed; written under the table lock, bounds all scans */
 	struct mock_facts facts;
+	_Atomic uint64_t clock_started_ns;      /* clock.h; written by the tool */
+	struct state_faults faults;
+	struct state_gpu_events events;
 	struct state_total total[STATE_DEVICES];
 	struct state_process process[STATE_PROCESSES];
 	struct state_timing timing;
@@ -80,9 +85,10 @@ struct state {
 _Static_assert(offsetof(struct state, generation) == 16, "head of the state file");
 _Static_assert(offsetof(struct state, latency_ns) == 24, "head of the state file");
 _Static_assert(offsetof(struct state, facts) == 40, "head of the state file");
-_Static_assert(sizeof(struct mock_chip) == 920, "facts of one GPU");
-_Static_assert(sizeof(struct mock_facts) == 168 + 16 * sizeof(struct mock_chip), "facts of the machine");
 _Static_assert(sizeof(struct state_version) == 56, "one version");
+_Static_assert(sizeof(struct mock_chip) == 952, "facts of one GPU");
+_Static_assert(sizeof(struct mock_fault) == 168, "one fault");
+_Static_assert(sizeof(struct state_fault) == 256, "one fault and its counters");
 _Static_assert(sizeof(struct state_cell) == 128, "one process on one device");
 _Static_assert(sizeof(struct state_process) == 64 + 16 * 128, "one process");
 _Static_assert(sizeof(struct state) < UINT32_MAX, "size is a 32-bit field");

@@ -22,6 +22,8 @@ static int fill(int file, const struct mock_facts *facts)
 	state->version = STATE_VERSION;
 	state->size = sizeof *state;
 	state->facts = *facts;
+	atomic_store(&state->timing.scale_ppm, facts->time_scale_ppm);
+	fault_begin(state);
 	state->magic = STATE_MAGIC;
 	munmap(state, sizeof *state);
 	return 0;

@@ -15,17 +15,21 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from hami_mock import faults
+from hami_mock.drivers import functions
 from hami_mock.profiles import finder
-from hami_mock.toml_table import DescriptionError, Table
+from hami_mock.toml_table import DescriptionError, Table, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hami_mock.faults import Fault
     from hami_mock.profiles import Profile
 
 SCHEMA = "hami-mock/v1"
 HERE = Path(__file__).parent
 GPUS = 16  # the state file has room for so many
+GHOSTS = 32  # the same
 LEVELS = {"PIX": 10, "PXB": 20, "PHB": 30, "NODE": 40, "SYS": 50}  # NVML's topology levels, in nvidia-smi's words
 BUS = re.compile(r"([0-9A-Fa-f]{4,8}):([0-9A-Fa-f]{2}):([0-9A-Fa-f]{2})\.0")
 UUID = re.compile(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -37,6 +41,7 @@ class Driver:
     version: str  # as nvidia-smi shows it
     nvml: str
     cuda: int  # 13000 is 13.0
+    missing: tuple[str, ...] = ()  # functions of the simulated drivers that this release lacks
 
 
 @frozen
@@ -55,6 +60,16 @@ class Gpu:
 
 
 @frozen
+class Ghost:
+    """Load of no real process."""
+
+    gpu: int
+    memory: int
+    pid: int  # 0: memory without a process
+    sm: int  # percent of the GPU's time
+
+
+@frozen
 class Description:
     """A whole machine. ``levels`` and ``nvlinks`` are square, by index."""
 
@@ -63,6 +78,10 @@ class Description:
     gpus: tuple[Gpu, ...]
     levels: tuple[tuple[int, ...], ...]
     nvlinks: tuple[tuple[int, ...], ...]
+    ghosts: tuple[Ghost, ...]
+    faults: tuple[Fault, ...]
+    seed: int
+    time_scale: int  # millionths: how long a second of the machine really takes
 
 
 def shipped() -> tuple[str, ...]:
@@ -91,7 +110,7 @@ def parse(text: str, source: str) -> Description:
         top = Table(tomllib.loads(text), source, "")
     except tomllib.TOMLDecodeError as error:
         raise DescriptionError(source, "", f"is no TOML: {error}") from error
-    top.only("schema", "machine", "driver", "defaults", "profiles", "gpus", "links")
+    top.only("schema", "machine", "seed", "driver", "time", "defaults", "profiles", "gpus", "links", "ghosts", "faults")
     top.choice("schema", {SCHEMA: 1})
     machine = top.text("machine", NAME)
     if machine == "host":
@@ -99,12 +118,58 @@ def parse(text: str, source: str) -> Description:
     profile_of = finder(top.table("profiles", {}), top.table("defaults", {}).only("profile"))
     gpus = _gpus(top, machine, profile_of)
     links = top.table("links", {}).only("pci", "nvlink")
-    return Description(machine, _driver(top.table("driver")), gpus, _levels(links, gpus), _nvlinks(links, gpus))
+    return Description(
+        machine=machine,
+        driver=_driver(top.table("driver")),
+        gpus=gpus,
+        levels=_levels(links, gpus),
+        nvlinks=_nvlinks(links, gpus),
+        ghosts=_ghosts(top, gpus),
+        faults=_faults(top, gpus),
+        seed=top.whole("seed", 0, 2**63 - 1, 0),
+        time_scale=_time_scale(top.table("time", {}).only("scale")),
+    )
 
 
 def _driver(table: Table) -> Driver:
-    table.only("version", "nvml", "cuda")
-    return Driver(table.text("version"), table.text("nvml"), table.whole("cuda", 11000, 99990))
+    table.only("version", "nvml", "cuda", "missing")
+    missing = table.texts("missing", [])
+    for number, name in enumerate(missing):
+        if name not in functions():
+            raise table.fault(f"missing[{number}]", f"{name}: the drivers have no such function{nearest(name, functions())}")
+    return Driver(table.text("version"), table.text("nvml"), table.whole("cuda", 11000, 99990), tuple(missing))
+
+
+def _time_scale(table: Table) -> int:
+    """In millionths, of a number that TOML may write with or without a fraction."""
+    scale = float(table.number("scale", 0.001, 1000, 1))
+    return round(scale * 1_000_000)
+
+
+def _ghosts(top: Table, gpus: tuple[Gpu, ...]) -> tuple[Ghost, ...]:
+    tables = top.tables("ghosts")
+    if len(tables) > GHOSTS:
+        raise top.fault("ghosts", f"{len(tables)} ghosts: a machine has at most {GHOSTS}")
+    ghosts = tuple(_ghost(table, gpus) for table in tables)
+    for gpu in gpus:
+        held = sum(ghost.memory for ghost in ghosts if ghost.gpu == gpu.index)
+        free = gpu.profile.memory - gpu.profile.reserved
+        if held > free:
+            raise top.fault("ghosts", f"they hold {held} MiB of GPU {gpu.index}, which has {free}")
+    return ghosts
+
+
+def _ghost(table: Table, gpus: tuple[Gpu, ...]) -> Ghost:
+    table.only("gpu", "mib", "pid", "sm")
+    gpu = table.whole("gpu", 0, len(gpus) - 1)
+    return Ghost(gpu, table.whole("mib", 0, 1 << 20), table.whole("pid", 0, 2**22, 0), table.whole("sm", 0, 100, 0))
+
+
+def _faults(top: Table, gpus: tuple[Gpu, ...]) -> tuple[Fault, ...]:
+    tables = top.tables("faults")
+    if len(tables) > faults.MOST:
+        raise top.fault("faults", f"{len(tables)} faults: a description has at most {faults.MOST}")
+    return tuple(faults.parse(table, len(gpus), functions()) for table in tables)
 
 
 def _gpus(top: Table, machine: str, profile_of: Callable[[Table], Profile]) -> tuple[Gpu, ...]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,13 +14,11 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from hami_core.errors import StateError
-from hami_mock import state
+from hami_mock import drivers, state
 from hami_mock.description import load, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-DRIVER = ("libcuda.so.1", "libnvidia-ml.so.1")
 
 
 @frozen
@@ -87,7 +84,7 @@ def install(name_or_path: str, folder: Path) -> Machine:
     facts = state.compile_facts(description)
     folder = folder.absolute()
     with _alone(folder):
-        _put_libraries(folder / "lib")
+        drivers.put(folder / "lib", description.driver.missing)
         _put_state(folder / "state", facts)
     return Machine(description.machine, folder, tuple(gpu.uuid for gpu in description.gpus))
 
@@ -102,17 +99,6 @@ def _alone(folder: Path) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def _put_libraries(folder: Path) -> None:
-    """Copy what differs, by rename: a running program keeps the file that it has mapped."""
-    folder.mkdir(exist_ok=True)
-    for name in DRIVER:
-        source, target = state.LIBRARIES / name, folder / name
-        if not target.exists() or source.read_bytes() != target.read_bytes():
-            fresh = folder / f".{name}"
-            shutil.copy(source, fresh)
-            fresh.rename(target)
 
 
 def _put_state(path: Path, facts: object) -> None:

@@ -5,21 +5,24 @@ The structures are those of the C header driver/interface.h. Nothing here decide
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hami_core.errors import StateError
+from hami_mock.drivers import LIBRARIES
+from hami_mock.faults import KINDS
 
 if TYPE_CHECKING:
-    from hami_mock.description import Description, Gpu
+    from pathlib import Path
 
-LIBRARIES = Path(__file__).parent / "lib"
+    from hami_mock.description import Description, Gpu
+    from hami_mock.faults import Fault
+
 MIB = 1 << 20
-EINVAL = 22
 PROCESSES = 512 * 16  # rows of the table times devices
 
 
@@ -31,7 +34,7 @@ def _library() -> tuple[Any, Any]:
 
 
 def _check(failure: int, path: Path) -> None:
-    if failure == EINVAL:
+    if failure == errno.EINVAL:
         raise StateError(f"{path}: is no state of a simulated machine of this version; remove its folder to make a new one")
     if failure:
         raise StateError(f"{path}: {os.strerror(failure)}")
@@ -48,8 +51,24 @@ def compile_facts(description: Description) -> Any:
         _fill(facts.chip[gpu.index], gpu)
         facts.chip[gpu.index].common_ancestor = _row(description.levels[gpu.index])
         facts.chip[gpu.index].nvlinks = _row(description.nvlinks[gpu.index])
+    facts.seed, facts.time_scale_ppm = description.seed, description.time_scale
+    facts.missing = "".join(f"{name}\n" for name in description.driver.missing).encode()
+    facts.faults, facts.ghosts = len(description.faults), len(description.ghosts)
+    for number, fault in enumerate(description.faults):
+        fill_fault(facts.fault[number], fault)
+    for number, ghost in enumerate(description.ghosts):
+        one = facts.ghost[number]
+        one.gpu, one.bytes, one.pid, one.sm = ghost.gpu, ghost.memory * MIB, ghost.pid, ghost.sm
     facts.digest = list(hashlib.sha256(ffi.buffer(facts)).digest())
     return facts
+
+
+def fill_fault(place: Any, fault: Fault) -> None:
+    """Write a fault into a ``struct mock_fault``."""
+    place.kind, place.gpu, place.call = KINDS[fault.kind], fault.gpu, fault.call.encode()
+    place.at_ns, place.nth, place.times, place.after_bytes = fault.at, fault.nth, fault.times, fault.after
+    place.duration_ns, place.jitter_ns, place.code = fault.duration, fault.jitter, fault.code
+    place.corrected, place.uncorrected = fault.corrected, fault.uncorrected
 
 
 def _row(values: tuple[int, ...]) -> list[int]:
@@ -134,3 +153,53 @@ def reset_peaks(path: Path) -> None:
 def set_latency(path: Path, nanoseconds: int) -> None:
     _, library = _library()
     _check(library.mock_set_latency(os.fsencode(path), nanoseconds), path)
+
+
+def add_fault(path: Path, fault: Fault) -> int:
+    """Arm a fault whose ``at`` counts from now; its number. Raises StateError."""
+    ffi, library = _library()
+    made, place = ffi.new("struct mock_fault *"), ffi.new("uint32_t *")
+    fill_fault(made, fault)
+    failure = library.mock_add_fault(os.fsencode(path), made, place)
+    if failure == errno.ENOSPC:
+        raise StateError(f"{path}: has no place for another fault; clear those that are done (`hami mock fault clear`)")
+    _check(failure, path)
+    return int(place[0])
+
+
+def release_fault(path: Path, number: int) -> None:
+    """Raises StateError, also if there is no such fault."""
+    _, library = _library()
+    _check_fault(library.mock_release_fault(os.fsencode(path), number), path, number)
+
+
+def remove_fault(path: Path, number: int) -> None:
+    """Raises StateError, also if there is no such fault."""
+    _, library = _library()
+    _check_fault(library.mock_remove_fault(os.fsencode(path), number), path, number)
+
+
+def _check_fault(failure: int, path: Path, number: int) -> None:
+    if failure == errno.ENOENT and path.exists():
+        raise StateError(f"{path}: has no fault number {number} (`hami mock fault list` shows those there are)")
+    _check(failure, path)
+
+
+def read_faults(path: Path) -> tuple[list[Any], list[Any]]:
+    """Copies of each ``struct mock_fault_status`` there is, and of 16 ``struct mock_health``. Raises StateError."""
+    ffi, library = _library()
+    statuses, health = ffi.new("struct mock_fault_status[64]"), ffi.new("struct mock_health[16]")
+    count = ffi.new("uint32_t *", 64)
+    _check(library.mock_faults(os.fsencode(path), statuses, count, health), path)
+    rows = [ffi.new("struct mock_fault_status *", statuses[number]) for number in range(count[0])]
+    return rows, [ffi.new("struct mock_health *", one) for one in health]
+
+
+def restore(path: Path, gpu: int) -> None:
+    _, library = _library()
+    _check(library.mock_restore(os.fsencode(path), gpu), path)
+
+
+def rearm(path: Path) -> None:
+    _, library = _library()
+    _check(library.mock_rearm(os.fsencode(path)), path)

@@ -73,6 +73,18 @@ class Table:
             raise self.fault(key, f"{value}: should be a whole number from {low} to {high}")
         return value
 
+    def number(self, key: str, low: float, high: float, default: float) -> float:
+        value = self.data.get(key, default)
+        if type(value) not in {int, float} or not low <= value <= high:
+            raise self.fault(key, f"{value!r}: should be a number from {low} to {high}")
+        return float(value)
+
+    def texts(self, key: str, default: list[str]) -> list[str]:
+        value: list[Any] = self.get(key, list, "a list of texts", default)
+        if any(type(each) is not str for each in value):
+            raise self.fault(key, f"{value!r}: should be a list of texts")
+        return value
+
     def wholes(self, key: str, count: int, low: int, high: int) -> list[int]:
         value: list[Any] = self.get(key, list, f"{count} whole numbers")
         if len(value) != count or any(type(each) is not int or not low <= each <= high for each in value):
