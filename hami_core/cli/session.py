@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from hami_core import names, plugins, settings
+from hami_core import names, plugins, settings, sources
 from hami_core.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ class Session:
         """The settings in force. Asks no driver, unless a simulated machine has settings to add."""
         if self._machine:
             return self.host.settings
-        return settings.resolve(plugins.settings_classes(self.plugins), self._layers)
+        from hami_core.local.host import this_node
+
+        return settings.resolve(plugins.settings_classes(self.plugins), self._layers, this_node())
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -67,11 +69,11 @@ class Session:
     def _layers(self) -> list[tuple[str, Mapping[str, Any]]]:
         layers: list[tuple[str, Mapping[str, Any]]] = []
         if self._config is not None:
-            layers.append((str(self._config), settings.flatten(read_yaml(self._config), str(self._config))))
+            layers.append((str(self._config), sources.flatten(read_yaml(self._config), str(self._config))))
         if text := os.environ.get(names.ENV_SET):
-            layers.append((names.ENV_SET, settings.assignments(text.split(","), names.ENV_SET)))
+            layers.append((names.ENV_SET, sources.assignments([text], names.ENV_SET)))
         if self._sets:
-            layers.append(("--set", settings.assignments(self._sets, "--set")))
+            layers.append(("--set", sources.assignments(self._sets, "--set")))
         return layers
 
 

@@ -5,10 +5,10 @@ Made once for a command. Who holds what on it changes, and is not here (``holdin
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import attrs
 from attrs import define
 
 from hami_core import names, settings
@@ -67,7 +67,8 @@ def open_host(plugins: Plugins, layers: Sequence[tuple[str, Mapping[str, Any]]],
     simulated = None if machine is None else _simulated(plugins, machine, root)
     name = simulated.name if simulated else state.HOST
     classes = settings_classes(plugins)
-    chosen = settings.resolve(classes, [*layers, *_own_layer(simulated, classes)])
+    node = simulated.name if simulated else this_node()
+    chosen = settings.resolve(classes, layers, node, last=_own_layer(simulated, classes))
     kinds = catalogue(plugins, chosen)
     answers = plugins.ask_each("hami_discover", node=name, settings=chosen)
     inventories = [one for answer in answers.by_plugin.values() for one in answer]
@@ -82,6 +83,11 @@ def open_host(plugins: Plugins, layers: Sequence[tuple[str, Mapping[str, Any]]],
         failures=kinds.failures + answers.failures + _faults(kinds, found.values()),
         folder=state.folder(root, name),
     )
+
+
+def this_node() -> str:
+    """What this computer is called in the entries of ``nodes``: the name that a kubelet would register."""
+    return os.uname().nodename
 
 
 def _simulated(plugins: Plugins, name: str, root: Path) -> Machine:
@@ -104,12 +110,7 @@ def _own_layer(machine: Machine | None, classes: Mapping[str, type[Any]]) -> lis
     """The settings that lead the plugins to a simulated machine, above all others, as far as a loaded plugin declares them."""
     if machine is None:
         return []
-    declared = {
-        field.metadata[settings.Declaration].path
-        for owner in classes.values()
-        for field in attrs.fields(owner)
-        if settings.Declaration in field.metadata
-    }
+    declared = {one.path for owner, cls in classes.items() for one in settings.declarations(cls, owner)}
     return [(f"machine {machine.name}", {path: value for path, value in machine.settings if path in declared})]
 
 

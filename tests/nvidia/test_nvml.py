@@ -54,9 +54,7 @@ def test_a_driver_that_does_not_start_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as caught:
         asked(f"asdict(nvml.inventory('nvidia', {str(installed.folder)!r}))")
 
-    assert caught.value.stderr.strip().splitlines()[-1] == (
-        "hami_core.errors.DriverError: nvidia: nvmlInit: Driver Not Loaded"
-    )
+    assert caught.value.stderr.strip().splitlines()[-1] == ("hami_core.errors.DriverError: nvidia: nvmlInit: Driver Not Loaded")
 
 
 def test_a_library_that_is_none_is_one_sentence(tmp_path: Path) -> None:

@@ -25,9 +25,7 @@ def test_what_is_installed_is_this_version() -> None:
 
 def test_each_distribution_asks_for_the_others_in_its_own_version() -> None:
     asked = [
-        Requirement(text)
-        for folder, text in requirements()
-        if folder != "." and canonical(Requirement(text).name) in NAMES
+        Requirement(text) for folder, text in requirements() if folder != "." and canonical(Requirement(text).name) in NAMES
     ]
 
     assert asked

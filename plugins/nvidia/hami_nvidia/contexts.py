@@ -1,7 +1,7 @@
 """What a CUDA context takes of a device's memory, by model: figures, where they come from, and how one is looked up.
 
-The driver needs this much for each program that opens a device, whatever the program allocates. It depends on the chip (mostly on
-its number of SMs) and a little on the driver: ``hami nvidia measure-context`` measures it, a setting overrides these figures.
+The driver needs this much for each program that opens a device, whatever the program allocates. It depends on the chip, mostly
+on its number of SMs, and on the driver: ``hami nvidia measure-context`` measures it, and a setting goes before these figures.
 A figure that is too large costs a share some MiB; one that is too small lets shares that fill a card fail in their last MiB.
 """
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hami_core.settings import Settings
 
 KIND = "nvidia"
+LOG_LEVEL = "LIBCUDA_LOG_LEVEL"
 
 
 @hookimpl
@@ -66,32 +67,39 @@ def hami_parse(kind: Kind, pod: Pod, settings: Settings) -> Sequence[Request] | 
         return None
     from hami_nvidia.requests import parse
 
-    return parse(kind, pod, sharing.default_policy(settings))
+    return parse(kind, pod, sharing.default_policy(settings), settings[NvidiaSettings])
 
 
 @hookimpl
 def hami_split(kind: Kind, splitting: Splitting, inventory: DeviceInventory, settings: Settings) -> Sequence[Capacity] | None:
-    """Shares: as many slots as the split count, all of the physical memory."""
+    """Shares, by the node's settings."""
     if (kind.name, splitting.name) != (KIND, SHARE):
         return None
-    slots = settings[NvidiaSettings].split_count
-    return [evolve(capacity, slots=slots) for capacity in sharing.hami_split(inventory)]
+    from hami_nvidia import shares
+
+    return shares.capacities(inventory, settings[NvidiaSettings])
 
 
 @hookimpl
 def hami_grant(kind: Kind, splitting: Splitting, shares: Sequence[Share]) -> Grant | None:
-    """The core's text, and the driver's own variable beside it: without a container runtime nothing else renumbers the GPUs."""
+    """Our section, and the driver's own variable beside it: without a container runtime nothing else renumbers the GPUs."""
     if (kind.name, splitting.name) != (KIND, SHARE):
         return None
+    from hami_nvidia.shares import section
+
     grant = sharing.hami_grant(kind, shares)
-    return evolve(grant, env=(("CUDA_VISIBLE_DEVICES", grant.visible),))
+    return evolve(grant, section=section(shares), env=(("CUDA_VISIBLE_DEVICES", grant.visible),))
 
 
 @hookimpl
-def hami_mounts(kind: Kind) -> Mounts | None:
+def hami_mounts(kind: Kind, settings: Settings) -> Mounts | None:
     """The interposer ahead of the program's own libraries; no device is visible until a grant says which."""
     if kind.name != KIND:
         return None
     import hami_native
 
-    return Mounts(env=((kind.visible_env, kind.hidden),), preload=(str(hami_native.library()),))
+    level = settings[NvidiaSettings].log_level
+    env = [(kind.visible_env, kind.hidden)]
+    if level != 1:  # what the interposer does without being told; so a variable of the caller's own counts
+        env.append((LOG_LEVEL, str(level)))
+    return Mounts(env=tuple(env), preload=(str(hami_native.library()),))

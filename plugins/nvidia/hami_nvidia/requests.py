@@ -13,21 +13,24 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hami_core.model import Kind, Pod, Policy, Request
+    from hami_nvidia.settings import NvidiaSettings
 
 CORE_POLICY = "GPU_CORE_UTILIZATION_POLICY"
 OOM_KILLER = "ACTIVE_OOM_KILLER"
 _POLICIES = {"default": "default", "force": "force", "disable": "disable"}
 _OOM = {"false": "refuse", "true": "kill"}
 KILL_NOTE = f"{OOM_KILLER}: true is recorded; this build refuses the allocation and ends no process"
+NO_LIMIT_NOTE = "devicePlugin.disablecorelimit is true: no container is held to its share of compute"
 
 
-def parse(kind: Kind, pod: Pod, default: Policy) -> tuple[Request, ...]:
+def parse(kind: Kind, pod: Pod, default: Policy, own: NvidiaSettings) -> tuple[Request, ...]:
     """The core's requests, each with the words ``policy`` and ``oom`` of the limits file among its options.
 
     ValidationError: a word that is neither a policy nor a truth value.
     """
     variables = {runs.name: _variables(runs.spec) for runs in requests.containers(pod)}
-    return tuple(_with_words(request, variables[request.container]) for request in requests.parse(kind, pod, default))
+    asked = requests.parse(kind, pod, default)
+    return tuple(_with_words(request, variables[request.container], own) for request in asked)
 
 
 def _variables(container: Mapping[str, object]) -> dict[str, str]:
@@ -36,11 +39,14 @@ def _variables(container: Mapping[str, object]) -> dict[str, str]:
     return {variable["name"]: str(variable.get("value", "")) for variable in env}
 
 
-def _with_words(request: Request, env: Mapping[str, str]) -> Request:
-    policy = _word(env, CORE_POLICY, "default", _POLICIES, request.container)
+def _with_words(request: Request, env: Mapping[str, str], own: NvidiaSettings) -> Request:
+    policy = _word(env, CORE_POLICY, own.core_policy, _POLICIES, request.container)
     oom = _word(env, OOM_KILLER, "false", _OOM, request.container)
-    notes = (*request.notes, KILL_NOTE) if oom == "kill" else request.notes
-    return evolve(request, options=(*request.options, ("policy", policy), ("oom", oom)), notes=notes)
+    notes = [*request.notes, *([KILL_NOTE] if oom == "kill" else [])]
+    if own.no_core_limit and policy != "disable":
+        notes += [f"{CORE_POLICY}: {policy} has no effect, {NO_LIMIT_NOTE}"] if CORE_POLICY in env else []
+        policy = "disable"
+    return evolve(request, options=(*request.options, ("policy", policy), ("oom", oom)), notes=tuple(notes))
 
 
 def _word(env: Mapping[str, str], name: str, default: str, words: Mapping[str, str], container: str) -> str:
