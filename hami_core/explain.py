@@ -91,24 +91,42 @@ def _too_few_slots(refused: _Refused, left: Mask) -> str:
 
 
 def _too_small(refused: _Refused, left: Mask) -> str:
-    """SIZE is one test of two numbers: speak of the one that left too few."""
-    large = left & (refused.memory <= refused.row.memory)
+    """SIZE is one test of three numbers: speak of the one that left too few."""
+    largest = placement.largest_share(refused.row)
+    large = left & (refused.memory <= largest)
     if int(large.sum()) < refused.request.count:
-        return _too_little_memory(refused, refused.row.memory, left, "in all")
-    return _too_little_cores(refused, refused.row.cores, large, "in all")
+        return _too_little_memory(refused, largest, left, "in all")
+    useful = large & (refused.memory > refused.row.overhead)
+    if int(useful.sum()) < refused.request.count:
+        return _nothing_left(refused, large)
+    return _too_little_cores(refused, refused.row.cores, useful, "in all")
+
+
+def _nothing_left(refused: _Refused, left: Mask) -> str:
+    """The driver's own need leaves nothing of the share: by the device that would do with the least more."""
+    name = refused.kind.resources.memory or refused.kind.resources.count
+    enough = int(np.sort(refused.row.overhead[left])[refused.request.count - 1])
+    return (
+        f"{_asked_memory(refused)}, the driver takes {enough} MiB of a share for each program; ask for more than that ({name})"
+    )
 
 
 def _too_little_memory(refused: _Refused, there: Numbers, left: Mask, how: str) -> str:
     request, names = refused.request, refused.kind.resources
-    default = " (the default, none was given)" if "memory" in request.defaulted else ""
     if request.memory is not None:
-        asked, best, name = f"{request.memory} MiB", int(there[left].max()), names.memory
+        best, name, unit = int(there[left].max()), names.memory, ""
     else:
-        asked = f"{request.percent} % of a device's memory"
-        best, name = int((there[left] * 100 // np.maximum(refused.row.physical[left], 1)).max()), names.memory_percent
+        best = int((there[left] * 100 // np.maximum(refused.row.physical[left], 1)).max())
+        name, unit = names.memory_percent, " %"
     enough = int((left & (there >= refused.memory)).sum())
-    unit = " %" if request.memory is None else ""
-    return f"{asked} asked{default}, {_best(best, unit, how, enough, refused, left)} ({name or names.count})"
+    return f"{_asked_memory(refused)}, {_best(best, unit, how, enough, refused, left)} ({name or names.count})"
+
+
+def _asked_memory(refused: _Refused) -> str:
+    request = refused.request
+    default = " (the default, none was given)" if "memory" in request.defaulted else ""
+    asked = f"{request.memory} MiB" if request.memory is not None else f"{request.percent} % of a device's memory"
+    return f"{asked} asked{default}"
 
 
 def _too_little_cores(refused: _Refused, there: Numbers, left: Mask, how: str) -> str:

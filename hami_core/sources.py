@@ -16,7 +16,7 @@ from hami_core.errors import SettingsError
 if TYPE_CHECKING:
     from hami_core.settings import Declaration
 
-SYNTAX = "write path=value, as in devicePlugin.deviceSplitCount=4; a list in brackets, a comma in a text as \\,"
+SYNTAX = "write path=value, as in devicePlugin.deviceSplitCount=4"
 
 
 def flatten(tree: object, source: str) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def capacities(draw: st.DrawFn, device: str) -> Capacity:
         slots=draw(st.integers(1, 3)),
         memory=physical * draw(st.sampled_from((1, 1, 2))),
         physical=physical,
+        overhead=draw(st.sampled_from((0, 0, 4))),
         cores=draw(st.sampled_from((50, 100, 100))),
         numa=draw(st.sampled_from((None, 0, 1))),
         healthy=draw(st.integers(0, 4)) > 0,

@@ -24,6 +24,7 @@ import pytest
 from attrs import define, field, frozen
 
 import hami_native
+from hami_nvidia import contexts
 from tests.cli import forked
 
 if TYPE_CHECKING:
@@ -231,6 +232,11 @@ def a_pod(*containers: Mapping[str, Any], name: str = "pod", **spec: object) -> 
     """A Pod that runs once."""
     body = {"containers": list(containers) or [a_container(gpu=1)], "restartPolicy": "Never", **spec}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": body}
+
+
+def room(mib: int, model: str = "Tesla T4") -> int:
+    """Bytes that one program can hold in a share of so many MiB: without those that its context takes."""
+    return (mib - contexts.memory(model)) * MIB
 
 
 def seen(output: str) -> list[dict[str, Any]]:

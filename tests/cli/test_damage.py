@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.command import MIB, PROBE, seen
+from tests.cli.command import PROBE, room, seen
 
 if TYPE_CHECKING:
     from tests.cli.command import Ended, Node
@@ -57,5 +57,5 @@ def test_a_damaged_region_is_made_anew_and_the_limit_holds(t4: Node, damage: str
     done = after(t4, damage)
 
     assert done.status == 0, done.stderr
-    assert [one["held"] for one in seen(done.stdout)[0]["filled"]] == [3000 * MIB]
-    assert t4.truth()[0]["requested_peak"] == 3000 * MIB
+    assert [one["held"] for one in seen(done.stdout)[0]["filled"]] == [room(3000)]
+    assert t4.truth()[0]["requested_peak"] == room(3000)

@@ -40,6 +40,21 @@ WHOLE = a_request(percent=100, defaulted=frozenset({"memory"}))
             f"9000 MiB asked, 1 of 2 devices has that much in all, 2 needed ({MEMORY})",
         ),
         (
+            a_request(memory=9000),
+            a_table([a_capacity(memory=16000, physical=8000)]),
+            f"9000 MiB asked, 8000 in all on the largest of 1 device ({MEMORY})",
+        ),
+        (
+            a_request(memory=300),
+            a_table([a_capacity("d0", overhead=500), a_capacity("d1", overhead=400)]),
+            f"300 MiB asked, the driver takes 400 MiB of a share for each program; ask for more than that ({MEMORY})",
+        ),
+        (
+            a_request(memory=300, count=2),
+            a_table([a_capacity("d0", overhead=500), a_capacity("d1", overhead=100)]),
+            f"300 MiB asked, the driver takes 500 MiB of a share for each program; ask for more than that ({MEMORY})",
+        ),
+        (
             a_request(cores=60),
             a_row(8000, cores=50),
             f"60 % of a device's cores asked, 50 % in all on the largest of 1 device ({CORES})",
@@ -75,7 +90,7 @@ WHOLE = a_request(percent=100, defaulted=frozenset({"memory"}))
             f"60 % of a device's cores asked, 0 % free on the emptiest of 1 device ({CORES})",
         ),
     ],
-    ids=range(12),
+    ids=range(15),
 )
 def test_a_refusal_says_what_is_asked_and_what_there_is(request_: Request, row: NodeTable, sentence: str) -> None:
     assert refusal(ACME, [request_], row) == f'container "main": {sentence}'

@@ -53,7 +53,9 @@ class SlowNode:
         return {
             Reason.COUNT: bool(t.present[n, w]),
             Reason.HEALTH: bool(t.healthy[n, w]),
-            Reason.SIZE: bool(memory <= t.memory[n, w] and request.cores <= t.cores[n, w]),
+            Reason.SIZE: bool(
+                t.overhead[n, w] < memory <= min(t.memory[n, w], t.physical[n, w]) and request.cores <= t.cores[n, w]
+            ),
             Reason.SLOTS: bool(t.slots_used[n, w] + slots_taken + 1 <= t.slots[n, w]),
             Reason.MEMORY: bool(t.memory_used[n, w] + memory_taken + memory <= t.memory[n, w]),
             Reason.CORES: request.cores == 0 or bool(t.cores_used[n, w] + cores_taken + request.cores <= t.cores[n, w]),
@@ -194,6 +196,20 @@ def test_the_last_mib_fits_and_the_next_does_not() -> None:
 
     assert placement.fit([a_request(memory=3000)], row).nodes[0]
     assert not placement.fit([a_request(memory=3001)], row).nodes[0]
+
+
+def test_one_share_is_never_larger_than_the_metal_however_much_is_handed_out() -> None:
+    row = a_table([a_capacity(memory=16000, physical=8000)])
+
+    assert placement.fit([a_request(memory=8000), a_request(memory=8000)], row).nodes[0]
+    assert placement.fit([a_request(memory=8001)], row).reasons.tolist() == [Reason.SIZE]
+
+
+def test_a_share_has_to_hold_more_than_the_driver_takes_of_it() -> None:
+    row = a_row(8000, overhead=500)
+
+    assert placement.fit([a_request(memory=500)], row).reasons.tolist() == [Reason.SIZE]
+    assert placement.fit([a_request(memory=501)], row).nodes[0]
 
 
 def test_who_asks_for_no_cores_fits_beside_more_than_all_of_them() -> None:

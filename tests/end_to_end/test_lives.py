@@ -23,7 +23,7 @@ def test_the_workloads_exit_status_is_ours(t4: Node, script: str, status: int) -
 
 
 def test_the_status_of_several_pods_is_that_of_the_first_that_failed(t4: Node) -> None:
-    pods = [a_pod(a_container(command=["sh", "-c", f"exit {status}"], gpumem=100), name=f"p{status}") for status in (0, 7, 3)]
+    pods = [a_pod(a_container(command=["sh", "-c", f"exit {status}"], gpumem=200), name=f"p{status}") for status in (0, 7, 3)]
 
     done = t4.play(*pods, options=["-o", "json"])
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import judges
-from tests.cli.command import MIB, PROBE
+from tests.cli.command import PROBE, room
 
 if TYPE_CHECKING:
     from tests.cli.command import OnMachine
@@ -69,7 +69,7 @@ def test_it_shows_what_a_neighbour_in_the_container_holds(on: OnMachine, smi: st
 
     assert done.status == 0, done.stderr
     assert re.findall(r"\d+MiB / +\d+MiB", done.stdout) == ["3000MiB /  3000MiB"]
-    assert node.truth()[0]["requested_peak"] == 3000 * MIB
+    assert node.truth()[0]["requested_peak"] == room(3000)
 
 
 FIRST_POD = """\

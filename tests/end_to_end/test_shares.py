@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.command import MIB, PROBE, a_container, a_pod, seen
+from tests.cli.command import MIB, PROBE, a_container, a_pod, room, seen
 
 if TYPE_CHECKING:
     from tests.cli.command import Node, OnMachine
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     ("machine", "options", "expected"),
     [
         pytest.param("t4-node", [], [5000], id="nothing: one GPU with the default of 5000 MiB"),
-        pytest.param("t4-node", ["--gpumem", "1"], [1], id="one MiB"),
+        pytest.param("t4-node", ["--gpumem", "104"], [104], id="one MiB beside its context"),
         pytest.param("t4-node", ["--gpumem-percentage", "50"], [7680], id="half of one"),
         pytest.param("t4x4", ["--gpus", "2", "--gpumem-percentage", "33"], [5068, 5068], id="a third of two"),
         pytest.param("dgx-a100", ["--gpus", "8", "--gpumem", "10000"], [10000] * 8, id="a part of each of eight"),
@@ -34,7 +34,7 @@ def test_a_program_sees_and_can_hold_what_was_asked_for(
     sizes = [mib * MIB for mib in expected]
     assert [one["total"] for one in probe["cuda"]] == sizes
     assert [one["total"] for one in probe["nvml"]] == sizes
-    assert [one["held"] for one in probe["filled"]] == sizes
+    assert [one["held"] for one in probe["filled"]] == [room(mib, probe["cuda"][0]["name"]) for mib in expected]
     assert {one["refusal_name"] for one in probe["filled"]} == {"CUDA_ERROR_OUT_OF_MEMORY"}
 
 
@@ -55,7 +55,7 @@ def test_two_containers_of_a_pod_have_different_shares(t4: Node) -> None:
 
     assert done.status == 0, done.stderr
     found = {line.split(" | ")[0]: seen(line)[0]["filled"][0]["held"] for line in done.stdout.splitlines()}
-    assert found == {"small": 1000 * MIB, "large": 2000 * MIB}
+    assert found == {"small": room(1000), "large": room(2000)}
 
 
 def test_a_container_that_asks_for_nothing_sees_no_gpu_beside_one_that_does(t4: Node) -> None:
@@ -79,7 +79,7 @@ def test_init_containers_reuse_the_room_that_the_main_ones_have_later(t4: Node) 
 
     assert done.status == 0, done.stderr
     assert [line.split(" | ")[0] for line in done.stdout.splitlines()] == ["first", "second", "main"]
-    assert {one["filled"][0]["held"] for one in seen(done.stdout)} == {12000 * MIB}
+    assert {one["filled"][0]["held"] for one in seen(done.stdout)} == {room(12000)}
 
 
 def test_cores_are_reserved_and_it_is_said_once_that_nothing_enforces_them(t4: Node) -> None:
