@@ -53,12 +53,16 @@ def config(session: Session, output: str) -> None:
 
 
 def _document(entry: Entry) -> dict[str, object]:
+    from hami_core.sources import type_words
+
     return {
         "path": entry.declaration.path,
         "value": entry.value,
         "default": entry.declaration.default,
         "source": entry.source,
         "owner": entry.owner,
+        "type": type_words(entry.declaration),
+        "per_node": entry.declaration.per_node,
         "doc": entry.declaration.doc,
     }
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 DOCUMENT = Path(__file__).parents[2] / "docs/json.md"
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null"}
-FREE_KEYS = {"options"}  # objects whose keys are data
+FREE_KEYS = {"options", "value", "setting"}  # objects whose keys are data
 
 Documents = Mapping[str, list[Any]]
 
@@ -29,7 +29,7 @@ def described() -> dict[str, dict[str, set[str]]]:
     for section in DOCUMENT.read_text().split("\n## ")[1:]:
         rows = dict(re.findall(r"^\| `(.+?)` \| ([a-z ]+?) \|", section, re.MULTILINE))
         table = {field: set(types.split(" or ")) for field, types in rows.items()}
-        found |= dict.fromkeys(re.findall(r"`(hami [a-z ]+)`", section.split("\n")[0]), table)
+        found |= dict.fromkeys(re.findall(r"`(hami [a-z -]+)`", section.split("\n")[0]), table)
     return found
 
 
@@ -65,6 +65,9 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
         found["hami play"].append(node.play(failing, options=["-o", "json"]).document)
         found["hami plugins"].append(node.hami_anew("plugins", "-o", "json", env={"HAMI_BLOCK": "nvidia", **stranger}).document)
         found["hami config"].append(node.ask("config"))
+        lists_and_mappings = "devicePlugin.filterDevices.index=[3],devices.nvidia.contextMemory.Tesla T4=104"
+        found["hami config"].append(node.hami("--set", lists_and_mappings, "config", "-o", "json").document)
+        found["hami nvidia measure-context"].append(node.ask("nvidia", "measure-context"))
         found["hami mock machines"].append(node.ask("mock", "machines"))
     return found
 

@@ -13,6 +13,8 @@ from hami_nvidia.settings import NvidiaSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import click
+
     from hami_core.model import Capacity, DeviceInventory, Grant, Pod, Request, Share, Splitting, Usage
     from hami_core.settings import Settings
 
@@ -103,3 +105,11 @@ def hami_mounts(kind: Kind, settings: Settings) -> Mounts | None:
     if level != 1:  # what the interposer does without being told; so a variable of the caller's own counts
         env.append((LOG_LEVEL, str(level)))
     return Mounts(env=tuple(env), preload=(str(hami_native.library()),))
+
+
+@hookimpl
+def hami_commands() -> Sequence[click.Command]:
+    """``hami nvidia``: what a context takes."""
+    from hami_nvidia import commands
+
+    return [commands.nvidia]

@@ -1,0 +1,329 @@
+"""Every setting takes effect: one proof for each, and no setting without one. On simulated machines, from the command on."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+from hami_core import decision, plugins, settings, table
+from hami_core.cli.session import Session
+from hami_core.model import Capacity
+from hami_mock import machine
+from tests.cli.command import MIB, PROBE, a_container, a_pod, room, seen
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.cli.command import Ended, Node, OnMachine
+
+
+class Proof(Protocol):
+    """Shows the effect of one or more settings on machines that it makes."""
+
+    __name__: str
+
+    def __call__(self, on: OnMachine) -> None: ...
+
+
+OURS = ("core", "mock", "nvidia")
+T4 = 15360
+LIMITS = ("sh", "-c", "cat $HAMI_LIMITS")
+PROOFS: dict[str, Proof] = {}
+
+
+def proves(*paths: str) -> Callable[[Proof], Proof]:
+    """This function shows the effect of the settings of these paths."""
+
+    def register(proof: Proof) -> Proof:
+        PROOFS.update(dict.fromkeys(paths, proof))
+        return proof
+
+    return register
+
+
+def test_every_setting_has_a_proof_of_its_effect() -> None:
+    declared = {entry.declaration.path for entry in Session().settings.entries if entry.owner in OURS}
+
+    assert set(PROOFS) == declared
+
+
+def run(node: Node, assignment: str, *words: str) -> Ended:
+    """``hami --set ASSIGNMENT run ...``, which has to end well."""
+    done = node.hami("--set", assignment, "run", *words)
+    assert done.status == 0, done.stderr
+    return done
+
+
+def shares(node: Node, assignment: str, *options: str) -> list[dict[str, Any]]:
+    """What a run is granted under a setting."""
+    done = run(node, assignment, *options, "-o", "json", "--", "true")
+    found: list[dict[str, Any]] = done.document["pods"][0]["shares"]
+    return found
+
+
+def devices(node: Node, assignment: str, kind: str = "nvidia") -> list[dict[str, Any]]:
+    """What a machine offers under a setting."""
+    done = node.hami("--set", assignment, "devices", "-o", "json")
+    assert done.status == 0, done.stderr
+    return [one for one in done.document["devices"] if one["kind"] == kind]
+
+
+def together(node: Node, assignment: str, number: int, **limits: object) -> list[dict[str, Any]]:
+    """What so many pods saw that all held their shares at one moment: a pod that had to wait would keep them from it."""
+    (node.folder / "meeting").mkdir()
+    command = [PROBE, "--json", "--barrier", str(node.folder / "meeting"), str(number)]
+    manifests = [a_pod(a_container("main", command, **limits), name=f"p{n}") for n in range(number)]
+    done = node.hami("--set", assignment, "play", "-", stdin="\n---\n".join(map(json.dumps, manifests)))
+    assert done.status == 0, done.stderr
+    return seen(done.stdout)
+
+
+# --- How a device is shared -------------------------------------------------------------------------------------------
+
+
+@proves("devicePlugin.deviceSplitCount")
+def as_many_tasks_as_the_split_count_run_at_once_and_one_more_waits(on: OnMachine) -> None:
+    node = on("t4-node")
+    (node.folder / "meeting").mkdir()
+    command = [PROBE, "--barrier", str(node.folder / "meeting"), "5"]
+    pods = node.write("pods.yaml", "\n---\n".join(json.dumps(a_pod(a_container(command=command, gpumem=1000))) for _ in "abcd"))
+    four = node.start("--set", "devicePlugin.deviceSplitCount=4", "play", pods)
+    (node.folder / "meeting/held.test").touch()
+    for _ in "abcd":
+        four.until("all 5 hold")
+
+    fifth = node.start("--set", "devicePlugin.deviceSplitCount=4", "run", "--gpumem", "1000", "--", "true")
+    why = fifth.until("waits")
+    (node.folder / "meeting/seen.test").touch()
+
+    assert "a device carries at most 4 (nvidia.com/gpu)" in why
+    assert (four.end().status, fifth.end().status) == (0, 0)
+
+
+@proves("devicePlugin.deviceMemoryScaling")
+def shares_pass_the_card_together_and_a_full_card_refuses_within_the_share(on: OnMachine) -> None:
+    """Two of 12000 MiB on a T4 of 15360. The second to come gets what is left; both see their own share."""
+    found = together(on("t4-node"), "devicePlugin.deviceMemoryScaling=5", 2, gpumem=12000)
+
+    filled = [one["filled"][0] for one in found]
+    assert [one["cuda"][0]["total"] for one in found] == [12000 * MIB] * 2
+    assert {one["refusal_name"] for one in filled} == {"CUDA_ERROR_OUT_OF_MEMORY"}
+    assert max(one["held"] for one in filled) <= room(12000)
+    assert 12000 * MIB < sum(one["held"] for one in filled) < T4 * MIB
+
+
+def test_with_room_on_the_card_a_share_of_scaled_memory_is_had_in_full(on: OnMachine) -> None:
+    node = on("t4-node")
+
+    (offered,) = devices(node, "devicePlugin.deviceMemoryScaling=5")
+    done = run(node, "devicePlugin.deviceMemoryScaling=5", "--gpumem", "12000", "--", PROBE, "--json")
+    half = shares(node, "devicePlugin.deviceMemoryScaling=5", "--gpumem-percentage", "50")
+    too_large = node.hami("--set", "devicePlugin.deviceMemoryScaling=5", "run", "--gpumem", "15361", "--", "true")
+
+    assert offered["memory"] == 5 * T4
+    assert seen(done.stdout)[0]["filled"][0]["held"] == room(12000)
+    assert half[0]["memory"] == T4 // 2, "percent is of the metal"
+    assert "15361 MiB asked, 15360 in all on the largest of 1 device (nvidia.com/gpumem)" in too_large.stderr
+
+
+@proves("devicePlugin.deviceCoreScaling")
+def reservations_of_compute_pass_the_device(on: OnMachine) -> None:
+    found = together(on("t4-node"), "devicePlugin.deviceCoreScaling=2", 2, gpumem=1000, gpucores=100)
+
+    assert len(found) == 2
+
+
+@proves("devicePlugin.disablecorelimit")
+def no_grant_limits_compute_and_every_one_limits_memory(on: OnMachine) -> None:
+    node = on("t4-node")
+    forced = {"env": [{"name": "GPU_CORE_UTILIZATION_POLICY", "value": "force"}]}
+    pod = json.dumps(a_pod(a_container(command=LIMITS, gpumem=3000, gpucores=30) | forced))
+    for spelling in ("'true'", "true"):
+        values = node.write("values.yaml", f"devicePlugin: {{disablecorelimit: {spelling}}}")
+
+        done = node.hami("--config", values, "play", "-", stdin=pod)
+
+        assert "policy=disable\n" in done.stdout
+        assert f"memory={3000 * MIB}" in done.stdout
+        assert "GPU_CORE_UTILIZATION_POLICY: force has no effect, devicePlugin.disablecorelimit is true" in done.stderr
+
+
+@proves("devices.nvidia.gpuCorePolicy")
+def a_container_that_names_no_policy_gets_the_clusters(on: OnMachine) -> None:
+    assert "policy=force\n" in run(on("t4-node"), "devices.nvidia.gpuCorePolicy=force", "--", *LIMITS).stdout
+
+
+@proves("devices.nvidia.libCudaLogLevel")
+def the_interposer_says_as_much_as_the_level_asks(on: OnMachine) -> None:
+    quiet = run(on("t4-node"), "devices.nvidia.libCudaLogLevel=1", "--", PROBE)
+    loud = run(on("t4-node"), "devices.nvidia.libCudaLogLevel=3", "--", PROBE)
+
+    assert "[HAMI-core" not in quiet.stderr
+    assert "[HAMI-core" in loud.stderr
+
+
+@proves("devices.nvidia.contextMemory")
+def what_is_charged_for_a_context_is_what_the_setting_says(on: OnMachine) -> None:
+    held = {}
+    for charge in (0, 500):
+        charged = f"devices.nvidia.contextMemory.Tesla T4={charge}"
+        done = run(on("t4-node"), charged, "--gpumem", "3000", "--", PROBE, "--json")
+        held[charge] = seen(done.stdout)[0]["filled"][0]["held"]
+
+    assert held == {0: 3000 * MIB, 500: 2500 * MIB}
+
+
+# --- Which devices ----------------------------------------------------------------------------------------------------
+
+
+@proves("devicePlugin.nvidiaDriverRoot")
+def the_driver_is_found_under_its_root(on: OnMachine) -> None:
+    node = on(None)
+    root = machine.install("t4x4", node.folder / "driver").folder
+
+    assert len(devices(node, f"devicePlugin.nvidiaDriverRoot={root}")) == 4
+
+
+@proves("devicePlugin.filterDevices.uuid", "devicePlugin.filterDevices.index")
+def a_device_that_is_filtered_out_is_not_offered(on: OnMachine) -> None:
+    node = on("t4x4")
+    uuids = [one["device"] for one in devices(node, "devicePlugin.filterDevices.index=[]")]
+
+    assert [one["index"] for one in devices(node, "devicePlugin.filterDevices.index=[0, 2]")] == [1, 3]
+    assert [one["index"] for one in devices(node, f"devicePlugin.filterDevices.uuid=[{uuids[3]}]")] == [0, 1, 2]
+
+
+@proves("nodes")
+def an_entry_for_nodes_changes_the_nodes_that_match(on: OnMachine) -> None:
+    entries = (
+        "nodes=[{match: t4-*, devicePlugin.deviceSplitCount: 4}, {match: t4-node, devicePlugin: {deviceMemoryScaling: 2}}]"
+    )
+
+    found = {name: devices(on(name), entries)[0] for name in ("t4-node", "t4x4")}
+
+    assert (found["t4-node"]["slots"], found["t4-node"]["memory"]) == (4, 2 * T4)
+    assert (found["t4x4"]["slots"], found["t4x4"]["memory"]) == (10, T4)
+
+
+@proves("devicePlugin.nodeConfiguration.config")
+def hamis_own_spelling_of_an_entry_for_nodes_is_read(on: OnMachine) -> None:
+    node = on("t4-node")
+    entry = {"name": "t4-node", "operatingmode": "hami-core", "devicesplitcount": 3, "filterdevices": {"uuid": [], "index": []}}
+    config = json.dumps({"nodeconfig": [entry, {"name": "elsewhere", "devicesplitcount": 7}]})
+    values = node.write("values.yaml", f"devicePlugin:\n  nodeConfiguration:\n    config: |\n      {config}\n")
+
+    assert [one["slots"] for one in node.ask("--config", values, "devices")["devices"]] == [3]
+
+
+@proves("mock.devices", "mock.memory", "mock.splitCount")
+def the_mock_vendor_has_what_its_settings_say(on: OnMachine) -> None:
+    found = devices(on("t4-node"), "mock.devices=2,mock.memory=5000,mock.splitCount=3", "mock")
+
+    assert [(one["memory"], one["slots"]) for one in found] == [(5000, 3)] * 2
+
+
+# --- What a container gets that does not say --------------------------------------------------------------------------
+
+
+@proves("scheduler.defaultMem")
+def who_names_no_memory_gets_the_default(on: OnMachine) -> None:
+    node = on("t4-node")
+
+    assert [one["memory"] for one in shares(node, "scheduler.defaultMem=4000")] == [4000]
+    assert [one["memory"] for one in shares(node, "scheduler.defaultMem=0")] == [T4]
+    assert [one["memory"] for one in shares(node, "scheduler.defaultMem=4000", "--gpumem", "2000")] == [2000]
+    refused = node.hami("--set", "scheduler.defaultMem=20000", "run", "--", "true")
+    assert "20000 MiB asked (the default, none was given), 15360 in all on the largest of 1 device" in refused.stderr
+
+
+@proves("scheduler.defaultCores")
+def who_names_no_cores_gets_the_default(on: OnMachine) -> None:
+    assert [one["cores"] for one in shares(on("t4-node"), "scheduler.defaultCores=40")] == [40]
+
+
+@proves("scheduler.defaultGPUNum")
+def who_names_no_count_gets_the_default(on: OnMachine) -> None:
+    node = on("t4x4")
+
+    assert len(shares(node, "scheduler.defaultGPUNum=2", "--gpumem", "1000")) == 2
+    refused = node.hami("--set", "scheduler.defaultGPUNum=0", "run", "--gpumem", "1000", "--", "true")
+    assert (refused.status, "nvidia.com/gpu: missing" in refused.stderr) == (125, True)
+
+
+# --- Names and policies -----------------------------------------------------------------------------------------------
+
+RENAMED: dict[str, tuple[str, int, dict[str, object]]] = {
+    "resourceName": ("nvidia.com/gpu", 1, {}),
+    "resourceMem": ("nvidia.com/gpumem", 2000, {"memory": 2000}),
+    "resourceMemPercentage": ("nvidia.com/gpumem-percentage", 50, {"memory": T4 // 2}),
+    "resourceCores": ("nvidia.com/gpucores", 20, {"cores": 20}),
+    "resourcePriority": ("nvidia.com/priority", 0, {"options": {"priority": "0", "policy": "default", "oom": "refuse"}}),
+}
+
+
+@proves(*RENAMED)
+def a_renamed_resource_is_asked_for_by_its_new_name_alone(on: OnMachine) -> None:
+    node = on("t4-node")
+    for path, (old, value, granted) in RENAMED.items():
+        new = f"example.com/{path.lower()}"
+        count = {} if path == "resourceName" else {"nvidia.com/gpu": 1}
+        outcomes = {name: node_plays(node, f"{path}={new}", {name: value, **count}) for name in (new, old)}
+
+        assert outcomes[new].status == 0, outcomes[new].stderr
+        (share,) = outcomes[new].document["pods"][0]["shares"]
+        assert {key: share[key] for key in granted} == granted
+        assert outcomes[old].status == 125
+        assert re.search(f"{old}: no plugin that is loaded owns this resource", outcomes[old].stderr), outcomes[old].stderr
+
+
+def node_plays(node: Node, assignment: str, limits: dict[str, int]) -> Ended:
+    """A pod with just these limits, under a setting."""
+    pod = a_pod({"name": "main", "command": ["true"], "resources": {"limits": limits}})
+    return node.hami("--set", assignment, "play", "-o", "json", "-", stdin=json.dumps(pod))
+
+
+@proves("scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy")
+def a_pod_without_a_policy_is_placed_by_the_default_of_devices(on: OnMachine) -> None:
+    pod = json.dumps(a_pod(a_container("a", gpumem=1000), a_container("b", gpumem=1000)))
+    used = {
+        policy: {
+            share["device"]
+            for share in on("t4x4")
+            .hami(
+                "--set", f"scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy={policy}", "play", "-o", "json", "-", stdin=pod
+            )
+            .document["pods"][0]["shares"]
+        }
+        for policy in ("binpack", "spread")
+    }
+
+    assert {policy: len(devices) for policy, devices in used.items()} == {"binpack": 1, "spread": 2}
+
+
+@proves("scheduler.defaultSchedulerPolicy.nodeSchedulerPolicy")
+def a_pod_without_a_policy_is_placed_by_the_default_of_nodes(on: OnMachine) -> None:
+    """One machine has no choice of nodes: the same decision over a table of two, of which the second is busier."""
+    loaded = plugins.load()
+    pod = a_pod(a_container(gpumem=1000))
+    chosen = {}
+    for policy in ("binpack", "spread"):
+        layer = {"scheduler.defaultSchedulerPolicy.nodeSchedulerPolicy": policy}
+        in_force = settings.resolve(plugins.settings_classes(loaded), [("test", layer)])
+        catalogue = plugins.catalogue(loaded, in_force)
+        rows = table.build([(name, [Capacity(name, "Tesla T4", 10, T4, T4)]) for name in ("idle", "busy")])
+        rows.take(1, 0, 1, 5000, 0)
+        asked = decision.ask(loaded.hook, catalogue, in_force, pod)
+        chosen[policy] = decision.choose(loaded.hook, asked, {("nvidia", "share"): rows}).node
+
+    assert chosen == {"binpack": 1, "spread": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "proof", sorted(set(PROOFS.values()), key=lambda proof: proof.__name__), ids=lambda proof: proof.__name__
+)
+def test_a_setting_takes_effect(on: OnMachine, proof: Proof) -> None:
+    proof(on)
