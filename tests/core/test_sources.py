@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hami_core import sources
 from hami_core.errors import SettingsError
@@ -43,3 +45,24 @@ def test_assignments_are_split_at_the_first_equals_sign() -> None:
 def test_an_item_without_path_or_equals_sign_is_refused(item: str) -> None:
     with pytest.raises(SettingsError, match="write path=value, as in"):
         sources.assignments([item], "--set")
+
+
+def test_several_assignments_may_stand_in_one_text() -> None:
+    assert sources.assignments(["a=1,b.c=2", "d=3"], "--set") == {"a": "1", "b.c": "2", "d": "3"}
+
+
+def test_a_comma_in_brackets_or_behind_a_backslash_separates_nothing() -> None:
+    text = r"a=[1, 2],b={x: [1, 2], y: 3},c=left\,right"
+
+    assert sources.assignments([text], "--set") == {"a": "[1, 2]", "b": "{x: [1, 2], y: 3}", "c": "left,right"}
+
+
+def test_a_list_is_a_value_of_its_path() -> None:
+    assert sources.flatten({"acme": {"modes": ["a", {"b": 1}]}}, "file") == {"acme.modes": ["a", {"b": 1}]}
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,3}(\.[a-z]{1,3}){0,2}", fullmatch=True), st.text(alphabet="ab,=.", max_size=6)))
+def test_any_values_come_back_from_one_text_of_assignments(values: dict[str, str]) -> None:
+    text = ",".join(f"{path}={value.replace(',', chr(92) + ',')}" for path, value in values.items())
+
+    assert sources.assignments([text] if values else [], "HAMI_SET") == values
