@@ -19,7 +19,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 # ------------------------------------------------------------------------------------------------ commands
 
-.PHONY: help demo setup check lint type test test-all bench lock clean
+.PHONY: help demo setup check lint type test test-all bench docs lock clean
 
 help: ## this list
 	@echo 'make COMMAND, where COMMAND is one of'
@@ -56,6 +56,10 @@ test-all: test ## everything: `make test`, then the long tests, alone
 
 bench: $(READY) ## the figures of speed, as ratios to the bare path
 	python -m bench
+
+docs: $(READY) ## docs/settings.md made again from the settings that the plugins declare
+	@sed -i '/^<!-- hami config/q' docs/settings.md && echo >> docs/settings.md
+	@env -u HAMI_SET -u HAMI_CONFIG -u HAMI_MACHINE -u HAMI_BLOCK hami config -o markdown >> docs/settings.md
 
 lock: $(VENV)/.locked ## requirements.lock made again; with UPGRADE=--upgrade from the newest versions
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) \

@@ -42,7 +42,7 @@ def config(session: Session, output: str) -> None:
     if output == "json":
         show_json({"settings": [_document(entry) for entry in entries]})
     elif output == "markdown":
-        click.echo("\n".join(reference(entries)))
+        click.echo("\n".join(reference(entries)).lstrip())
     else:
         for owner, group in groupby(entries, key=lambda entry: entry.owner):
             click.echo(click.style(f"# {owner}", dim=True))
@@ -87,11 +87,10 @@ def _wrapped(text: str) -> str:
 def reference(entries: Iterable[Entry]) -> Iterator[str]:
     """A Markdown table of the settings of each owner, line by line."""
     for owner, group in groupby(entries, key=lambda entry: entry.owner):
-        yield f"### {owner}\n"
+        yield f"\n### {owner}\n"
         yield _line(HEADINGS)
         yield _line(["---"] * len(HEADINGS))
         yield from (_line(_cells(entry.declaration)) for entry in group)
-        yield ""
 
 
 def _cells(one: Declaration) -> Sequence[str]:

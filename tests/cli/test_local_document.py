@@ -1,4 +1,4 @@
-"""Every console block of docs/local.md is run, and its tables are the code's."""
+"""Every console block of docs/local.md and docs/settings.md is run, and the tables of the first are the code's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/local.md").read_text()
-BLOCKS = [block.removeprefix("$ ").split("\n$ ") for block in re.findall(r"```console\n(.*?)\n```", TEXT, re.DOTALL)]
+CONSOLE = re.findall(r"```console\n(.*?)\n```", TEXT + (ROOT / "docs/settings.md").read_text(), re.DOTALL)
+BLOCKS = [block.removeprefix("$ ").split("\n$ ") for block in CONSOLE]
 
 
 def pattern(expected: str) -> re.Pattern[str]:

@@ -34,9 +34,9 @@ KIND = Kind(
 class MockSettings:
     """How many devices of which size there are. None by default: a machine without hardware stays one."""
 
-    devices: int = setting("mock.devices", 0, "Devices of the vendor mock on this node.", low=0, high=64)
-    memory: int = setting("mock.memory", 16384, "MiB of each.", low=1, high=16 * 1024 * 1024)
-    split_count: int = setting("mock.splitCount", 10, "How many tasks each carries at most.", low=1, high=1000)
+    devices: int = setting("mock.devices", 0, "Devices of the vendor mock on this node.", low=0, high=64, per_node=True)
+    memory: int = setting("mock.memory", 16384, "MiB of each.", low=1, high=16 * 1024 * 1024, per_node=True)
+    split_count: int = setting("mock.splitCount", 10, "How many tasks each carries at most.", low=1, high=1000, per_node=True)
 
 
 def inventories(node: str, settings: MockSettings) -> Sequence[DeviceInventory]:

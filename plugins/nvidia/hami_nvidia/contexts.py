@@ -13,19 +13,19 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MEASURED: Mapping[str, int] = {  # MiB of a bare context, by patterns of NVML's product name
+MEASURED: Mapping[str, int] = {  # MiB of a bare context that somebody has published, by patterns of NVML's product name
+    "NVIDIA B200*": 612,  # https://github.com/unslothai/unsloth/pull/8669
+    "NVIDIA RTX PRO 6000 Blackwell*": 555,  # https://github.com/ggml-org/llama.cpp/pull/23604, the Workstation Edition
+}
+
+ESTIMATED: Mapping[str, int] = {  # MiB, by the number of SMs: 2.6 to 4 MiB for each, where there is no published figure to cite
     "Tesla T4*": 103,
     "NVIDIA A100*": 411,
     "NVIDIA H100*": 527,
-    "NVIDIA B200*": 612,  # https://github.com/unslothai/unsloth/pull/8669
-    "NVIDIA RTX PRO 6000 Blackwell*": 555,  # https://github.com/ggml-org/llama.cpp/pull/23604
-}
-
-ESTIMATED: Mapping[str, int] = {  # MiB, from a measured chip of the same family
     "NVIDIA A30*": 240,  # A100's 3.8 MiB for each SM, 56 of them, rounded up
     "NVIDIA H200*": 527,  # the chip of H100
     "NVIDIA GH200*": 527,  # the chip of H100
-    "NVIDIA L40S*": 450,  # 3.15 MiB for each SM of an RTX 4060 Ti (same source as RTX PRO 6000), 142 of them, rounded up
+    "NVIDIA L40S*": 450,  # 3.15 MiB for each SM of an RTX 4060 Ti (107 MiB, same source as RTX PRO 6000), 142 of them
     "NVIDIA GB200*": 612,  # the chip of B200
 }
 
