@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SMI = "nvidia-smi"
 CUDA = "libcuda1"
+NVML = "libnvidia-ml1"
 APT_SECONDS = 240  # two index files of some hundred kB and a package of a few MB, on a slow line
 
 
