@@ -49,7 +49,8 @@ def build(sources: Path, target: Path) -> None:
         if output.exists() and output.stat().st_mtime > newest:
             continue
         fresh = target / f".{library}"
-        files = [str(path) for pattern in [*patterns, *(f"{name}.c" for name in SHARED)] for path in sorted(sources.glob(pattern))]
+        shared = (f"{name}.c" for name in SHARED)
+        files = [str(path) for pattern in [*patterns, *shared] for path in sorted(sources.glob(pattern))]
         target_abi = f"{platform.machine()}-linux-gnu.2.17"
         compiler = [sys.executable, "-m", "ziglang", "cc", "-target", target_abi]
         subprocess.run([*compiler, *FLAGS, *WARNINGS, f"-Wl,-soname,{library}", "-o", str(fresh), *files, "-ldl"], check=True)
