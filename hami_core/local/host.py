@@ -116,6 +116,8 @@ def _own_layer(machine: Machine | None, classes: Mapping[str, type[Any]]) -> lis
 
 def no_machine(host: Host, kind: str = "") -> NoMachine:
     """The error for a command that needs devices, of one kind or of any, where there are none: why, and what to do."""
+    if any(found.devices for name, found in host.inventories.items() if kind in ("", name)):
+        return NoMachine(f"the devices of {host.name} are all kept out of sharing by settings; `hami config` shows which")
     what = f"{kind} device" if kind else "device that a loaded plugin knows"
     failed = "".join(f"; {failure}" for failure in host.failures)
     if host.machine is not None:
