@@ -254,6 +254,10 @@ def test_the_last_entry_that_matches_a_node_counts_there(node: str, split: int) 
     assert wide({"nodes": entries}, node=node).split == split
 
 
+def test_for_the_whole_cluster_no_entry_counts() -> None:
+    assert wide({"nodes": [{"match": "*", "wide.split": 4}]}).split == 10
+
+
 def test_an_entry_for_a_node_goes_before_what_is_set_for_all() -> None:
     assert wide({"nodes": [{"match": "a", "wide.split": 4}]}, {"wide.split": 6}, node="a").split == 4
 
