@@ -264,6 +264,8 @@ RENAMED: dict[str, tuple[str, int, dict[str, object]]] = {
     "resourcePriority": ("nvidia.com/priority", 0, {"options": {"priority": "0", "policy": "default", "oom": "refuse"}}),
 }
 
+OPTIONS = dict(zip(RENAMED, ("--gpus", "--gpumem", "--gpumem-percentage", "--gpucores", "--priority"), strict=True))
+
 
 @proves(*RENAMED)
 def a_renamed_resource_is_asked_for_by_its_new_name_alone(on: OnMachine) -> None:
@@ -276,6 +278,8 @@ def a_renamed_resource_is_asked_for_by_its_new_name_alone(on: OnMachine) -> None
         assert outcomes[new].status == 0, outcomes[new].stderr
         (share,) = outcomes[new].document["pods"][0]["shares"]
         assert {key: share[key] for key in granted} == granted
+        by_option = shares(node, f"{path}={new}", OPTIONS[path], str(value))
+        assert {key: by_option[0][key] for key in granted} == granted, "the options of `hami run` mean roles, not names"
         assert outcomes[old].status == 125
         assert re.search(f"{old}: no plugin that is loaded owns this resource", outcomes[old].stderr), outcomes[old].stderr
 

@@ -10,7 +10,26 @@ from hami_mock import machine
 from hami_nvidia import contexts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.cli.command import Node, OnMachine
+
+ODD = """\
+schema = "hami-mock/v1"
+machine = "odd"
+driver = {version = "580.65.06", nvml = "13.580.65.06", cuda = 13000}
+defaults = {profile = "odd"}
+
+[profiles.odd]
+extends = "t4"
+name = "Acme GPU"
+context_mib = 77
+
+[[gpus]]
+index = 0
+bus = "0000:3B:00.0"
+numa = 0
+"""
 
 
 @pytest.mark.slow
@@ -38,6 +57,15 @@ def test_the_setting_that_it_shows_is_one_that_is_taken(t4: Node) -> None:
     charged = t4.hami("--set", shown.replace("103", "150"), "nvidia", "measure-context", "-o", "json").document
 
     assert [(one["memory"], one["charged"]) for one in charged["contexts"]] == [(103, 150)]
+
+
+def test_a_model_that_nobody_knows_is_measured_and_charged_the_default(on: OnMachine, tmp_path: Path) -> None:
+    description = tmp_path / "odd.toml"
+    description.write_text(ODD)
+
+    (found,) = on(str(description)).ask("nvidia", "measure-context")["contexts"]
+
+    assert (found["model"], found["memory"], found["charged"]) == ("Acme GPU", 77, contexts.UNKNOWN)
 
 
 def test_from_within_a_share_it_is_refused(t4: Node) -> None:

@@ -32,8 +32,8 @@ def _capacity(device: Device, whole: Capacity, own: NvidiaSettings) -> Capacity:
     return evolve(
         whole,
         slots=own.split_count,
-        memory=int(whole.memory * own.memory_scaling),
-        cores=int(whole.cores * own.core_scaling),
+        memory=round(whole.memory * own.memory_scaling),
+        cores=round(whole.cores * own.core_scaling),
         overhead=contexts.memory(device.model, own.context_memory),
     )
 
