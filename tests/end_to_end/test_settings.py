@@ -188,6 +188,36 @@ def the_driver_is_found_under_its_root(on: OnMachine) -> None:
     assert len(devices(node, f"devicePlugin.nvidiaDriverRoot={root}")) == 4
 
 
+UNIFIED = """\
+schema = "hami-mock/v1"
+machine = "unified"
+driver = {version = "580.65.06", nvml = "13.580.65.06", cuda = 13000}
+defaults = {profile = "t4"}
+
+[[gpus]]
+index = 0
+bus = "0000:3B:00.0"
+
+[[faults]]
+kind = "error"
+code = 3                                         # NVML_ERROR_NOT_SUPPORTED
+when = {call = "nvmlDeviceGetMemoryInfo*"}
+"""
+
+
+@proves("devicePlugin.preConfiguredDeviceMemory")
+def a_gpu_whose_driver_does_not_tell_its_memory_has_what_is_configured(on: OnMachine) -> None:
+    node = on("unified.toml")
+    node.write("unified.toml", UNIFIED)
+
+    (unsaid,) = devices(node, "devicePlugin.preConfiguredDeviceMemory=0")
+    (configured,) = devices(node, "devicePlugin.preConfiguredDeviceMemory=8000")
+
+    assert (unsaid["memory"], unsaid["sick"]) == (0, "memory: Not Supported")
+    assert (configured["memory"], configured["sick"]) == (8000, "")
+    assert [one["memory"] for one in shares(node, "devicePlugin.preConfiguredDeviceMemory=8000", "--gpumem", "3000")] == [3000]
+
+
 @proves("devicePlugin.filterDevices.uuid", "devicePlugin.filterDevices.index")
 def a_device_that_is_filtered_out_is_not_offered(on: OnMachine) -> None:
     node = on("t4x4")

@@ -63,7 +63,8 @@ def test_of_two_entries_the_last_wins_key_by_key() -> None:
             {"nodeconfig": [{"name": "a", "devicesplitcont": 4}]},
             (
                 '(values.yaml, nodeconfig[0] "a"): devicesplitcont: unknown key (known are name, devicesplitcount, '
-                "devicememoryscaling, devicecorescaling, libcudaloglevel, filterdevices, operatingmode, migstrategy)"
+                "devicememoryscaling, devicecorescaling, preconfigureddevicememory, libcudaloglevel, filterdevices, "
+                "operatingmode, migstrategy)"
             ),
         ),
         (

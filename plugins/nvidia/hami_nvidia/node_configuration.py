@@ -16,6 +16,7 @@ PATHS = {
     "devicesplitcount": "devicePlugin.deviceSplitCount",
     "devicememoryscaling": "devicePlugin.deviceMemoryScaling",
     "devicecorescaling": "devicePlugin.deviceCoreScaling",
+    "preconfigureddevicememory": "devicePlugin.preConfiguredDeviceMemory",
     "libcudaloglevel": "devices.nvidia.libCudaLogLevel",
 }
 FILTERS = {"uuid": "devicePlugin.filterDevices.uuid", "index": "devicePlugin.filterDevices.index"}

@@ -32,9 +32,10 @@ FOLDERS = (  # below a driver root: a simulated machine, Debian and Ubuntu, Red 
 )
 
 
-def inventory(kind: str, root: str) -> DeviceInventory | None:
+def inventory(kind: str, root: str, unsaid_memory: int = 0) -> DeviceInventory | None:
     """The GPUs of the driver under ``root``, in NVML's order (that of nvidia-smi). None: there is no driver.
 
+    ``unsaid_memory``: MiB of a GPU whose driver does not say, because it shares the host's (GB10, Jetson). 0: it is sick.
     DriverError: the driver is there and fails as a whole.
     """
     path = library(root)
@@ -42,7 +43,7 @@ def inventory(kind: str, root: str) -> DeviceInventory | None:
         return None
     with _session(path):
         count = _whole("counting devices", pynvml.nvmlDeviceGetCount)
-        described = [_described(index, root) for index in range(count)]
+        described = [_described(index, root, unsaid_memory) for index in range(count)]
     return DeviceInventory(
         kind=kind,
         devices=tuple(found for found in described if isinstance(found, Device)),
@@ -102,14 +103,14 @@ def _whole(what: str, call: Callable[[], T]) -> T:
         raise DriverError("nvidia", f"{what}: {error}") from error
 
 
-def _described(index: int, root: str) -> Device | str:
+def _described(index: int, root: str, unsaid_memory: int) -> Device | str:
     """One GPU, or a sentence on why there is nothing to say of it."""
     try:
         handle = pynvml.nvmlDeviceGetHandleByIndex(index)
         uuid = _text(pynvml.nvmlDeviceGetUUID(handle))
     except pynvml.NVMLError as error:
         return f"GPU {index} cannot be described: {error}"
-    memory, sick = _memory(handle)
+    memory, sick = _memory(handle, unsaid_memory)
     bus = _optional(lambda: _text(pynvml.nvmlDeviceGetPciInfo(handle).busId), "")
     capability = _optional(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(handle), None)
     return Device(
@@ -124,11 +125,13 @@ def _described(index: int, root: str) -> Device | str:
     )
 
 
-def _memory(handle: Any) -> tuple[int, str]:
+def _memory(handle: Any, unsaid: int) -> tuple[int, str]:
     """MiB, rounded down, and why they cannot be known."""
     try:
         return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // MIB, ""
     except pynvml.NVMLError as error:
+        if unsaid and error.value == pynvml.NVML_ERROR_NOT_SUPPORTED:
+            return unsaid, ""
         return 0, f"memory: {error}"
 
 

@@ -48,7 +48,8 @@ def hami_discover(settings: Settings) -> Sequence[DeviceInventory] | None:
     """By NVML, of the driver under the setting's root."""
     from hami_nvidia import nvml
 
-    found = nvml.inventory(KIND, settings[NvidiaSettings].driver_root)
+    own = settings[NvidiaSettings]
+    found = nvml.inventory(KIND, own.driver_root, own.unsaid_memory)
     return None if found is None else [found]
 
 

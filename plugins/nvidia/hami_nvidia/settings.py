@@ -57,6 +57,14 @@ class NvidiaSettings:
         high=100,
         per_node=True,
     )
+    unsaid_memory: int = setting(
+        "devicePlugin.preConfiguredDeviceMemory",
+        0,
+        "MiB of a GPU whose driver does not say how much it has, because it shares the host's memory. 0: such a GPU is sick.",
+        low=0,
+        high=LARGEST_MIB,
+        per_node=True,
+    )
     no_core_limit: bool = setting(
         "devicePlugin.disablecorelimit",
         False,
