@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -83,6 +84,14 @@ def test_every_value_is_shown_with_its_source(t4: Node) -> None:
     assert 'devices.nvidia.libCudaLogLevel = 2  (values.yaml, nodeconfig[0] "t4-*")\n' in told
     assert 'devices.nvidia.contextMemory = {"Tesla T4": 150, "*": 0, "NVIDIA*": 9}  (values.yaml, --set)\n' in told
     assert "devicePlugin.filterDevices.uuid = []  (default)\n" in told
+
+
+def test_this_computer_is_a_node_by_its_host_name(host: Node) -> None:
+    entries = f"nodes=[{{match: {os.uname().nodename}, mock.devices: 2}}, {{match: elsewhere, mock.devices: 3}}]"
+
+    told = host.hami("--set", entries, "devices", "-o", "json")
+
+    assert [one["kind"] for one in told.document["devices"]] == ["mock", "mock"]
 
 
 def test_two_resources_of_one_name_are_refused_with_both_settings(t4: Node) -> None:

@@ -8,10 +8,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
-from hami_core import names
+from hami_core import names, settings, sources
 from hami_core.cli.session import Session
 from hami_nvidia import contexts
+from hami_nvidia.settings import NvidiaSettings
 from tests.cli.command import HAMI
 
 PAGE = (Path(__file__).parents[2] / "docs/settings.md").read_text()
@@ -25,6 +27,19 @@ def test_the_reference_is_what_the_command_prints() -> None:
     printed = subprocess.run([HAMI, "config", "-o", "markdown"], env=env, capture_output=True, text=True, check=True).stdout
 
     assert PAGE.partition(MARK)[2] == printed, "docs/settings.md is out of date: run `make docs`"
+
+
+def test_the_values_file_that_is_shown_does_what_is_said_of_it() -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    layer = ("values.yaml", sources.flatten(yaml.safe_load(block), "values.yaml"))
+
+    by_node = {
+        node: settings.resolve({"nvidia": NvidiaSettings}, [layer], node)[NvidiaSettings]
+        for node in ("cpu-1", "gpu-3", "gpu-7")
+    }
+
+    assert {node: own.split_count for node, own in by_node.items()} == {"cpu-1": 10, "gpu-3": 4, "gpu-7": 4}
+    assert {node: own.filtered_indices for node, own in by_node.items()} == {"cpu-1": (), "gpu-3": (), "gpu-7": (0,)}
 
 
 @pytest.mark.parametrize(("figures", "word"), [(contexts.MEASURED, "measured"), (contexts.ESTIMATED, "estimated")])
