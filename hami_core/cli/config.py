@@ -47,8 +47,8 @@ def config(session: Session, output: str) -> None:
         for owner, group in groupby(entries, key=lambda entry: entry.owner):
             click.echo(click.style(f"# {owner}", dim=True))
             for entry in group:
-                value = f"{click.style(entry.declaration.path, bold=True)} = {_shown(entry.value)}  ({entry.source})"
-                click.echo(value)
+                path = click.style(entry.declaration.path, bold=True)
+                click.echo(f"{path} = {_shown(entry.value)}  ({_origin(entry)})")
                 click.echo(_wrapped(entry.declaration.doc))
 
 
@@ -65,6 +65,11 @@ def _document(entry: Entry) -> dict[str, object]:
         "per_node": entry.declaration.per_node,
         "doc": entry.declaration.doc,
     }
+
+
+def _origin(entry: Entry) -> str:
+    """Where a value comes from, and what it would be without."""
+    return entry.source if entry.source == "default" else f"{entry.source}; default {_shown(entry.declaration.default)}"
 
 
 def _shown(value: object) -> str:

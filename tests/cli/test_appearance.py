@@ -106,8 +106,8 @@ def test_config_says_where_a_value_came_from(t4: Node) -> None:
     options = ("--config", "values.yaml", "--set", "scheduler.defaultMem=6000")
     lines = t4.hami(*options, "config", env={"HAMI_SET": "scheduler.defaultMem=5500"}).stdout.splitlines()
 
-    assert "scheduler.defaultMem = 6000  (--set)" in lines
-    assert "scheduler.defaultCores = 10  (values.yaml)" in lines
+    assert "scheduler.defaultMem = 6000  (--set; default 5000)" in lines
+    assert "scheduler.defaultCores = 10  (values.yaml; default 0)" in lines
     assert "scheduler.defaultGPUNum = 1  (default)" in lines
 
 

@@ -79,10 +79,10 @@ def test_every_value_is_shown_with_its_source(t4: Node) -> None:
 
     told = t4.hami("--config", values, "--set", "devices.nvidia.contextMemory.NVIDIA*=9", "config").stdout
 
-    assert "devicePlugin.deviceSplitCount = 4  (values.yaml)\n" in told
-    assert 'devicePlugin.deviceCoreScaling = 2  (values.yaml, nodes[0] "t4-node")\n' in told
-    assert 'devices.nvidia.libCudaLogLevel = 2  (values.yaml, nodeconfig[0] "t4-*")\n' in told
-    assert 'devices.nvidia.contextMemory = {"Tesla T4": 150, "*": 0, "NVIDIA*": 9}  (values.yaml, --set)\n' in told
+    assert "devicePlugin.deviceSplitCount = 4  (values.yaml; default 10)\n" in told
+    assert 'devicePlugin.deviceCoreScaling = 2  (values.yaml, nodes[0] "t4-node"; default 1)\n' in told
+    assert 'devices.nvidia.libCudaLogLevel = 2  (values.yaml, nodeconfig[0] "t4-*"; default 1)\n' in told
+    assert 'devices.nvidia.contextMemory = {"Tesla T4": 150, "*": 0, "NVIDIA*": 9}  (values.yaml, --set; default {})\n' in told
     assert "devicePlugin.filterDevices.uuid = []  (default)\n" in told
 
 
