@@ -92,7 +92,7 @@ def _too_few_slots(refused: _Refused, left: Mask) -> str:
 
 def _too_small(refused: _Refused, left: Mask) -> str:
     """SIZE is one test of three numbers: speak of the one that left too few."""
-    largest = placement.largest_share(refused.row)
+    largest = np.minimum(refused.row.memory, refused.row.physical)
     large = left & (refused.memory <= largest)
     if int(large.sum()) < refused.request.count:
         return _too_little_memory(refused, largest, left, "in all")

@@ -111,12 +111,6 @@ def needed_memory(request: Request, table: NodeTable) -> Numbers | int:
     return percent
 
 
-def largest_share(table: NodeTable) -> Numbers:
-    """MiB that one share can have at most, (N, W): however much is handed out in all, nobody can use more than there is."""
-    largest: Numbers = np.minimum(table.memory, table.physical)
-    return largest
-
-
 def candidates(request: Request, table: NodeTable, claims: Claims, memory: Numbers | int) -> tuple[Mask, NDArray[np.int8]]:
     """Devices that can hold one share, (N, W), and for each node the Reason of the first test that left too few, (N,)."""
     passed = tests(request, table, claims, memory)
@@ -134,7 +128,8 @@ REASONS = (Reason.COUNT, Reason.HEALTH, Reason.SIZE, Reason.SLOTS, Reason.MEMORY
 def tests(request: Request, table: NodeTable, claims: Claims, memory: Numbers | int) -> list[Mask]:
     """Masks (N, W) in the order of REASONS: what a person would want to hear first, what can never be before what is taken."""
     slots, free_memory, cores = claims.free(table, request.phases)
-    size = (largest_share(table) >= memory) & (memory > table.overhead) & (table.cores >= request.cores)
+    metal = (table.physical >= memory) & (memory > table.overhead)  # nobody can use more than there is, nor less than nothing
+    size = metal & (table.memory >= memory) & (table.cores >= request.cores)
     masks = [table.present, table.healthy, size, slots >= 1, free_memory >= memory]
     if request.cores:  # nothing asked is there even where more than all is taken
         masks.append(cores >= request.cores)
