@@ -35,6 +35,7 @@ assert received == bytes([7]) * 4096
 stream = good(driver.cuStreamCreate(0))
 later = good(driver.cuMemAllocAsync(1000, stream))
 good(driver.cuMemFreeAsync(later, stream))
+good(driver.cuStreamSynchronize(stream))
 start, end = good(driver.cuEventCreate(0)), good(driver.cuEventCreate(0))
 good(driver.cuEventRecord(start, stream))
 kernel = good(driver.cuModuleGetFunction(good(driver.cuModuleLoadData(b"image")), b"kernel"))

@@ -156,28 +156,6 @@ def test_pitched_rows_are_aligned_and_charged_in_full(program: Program) -> None:
     assert program.call("cuMemAllocPitch_v2", OUT, OUT, 1 << 40, 1 << 40, 4)[0] == OUT_OF_MEMORY
 
 
-@pytest.mark.parametrize("suffix", ["", "_ptsz"])
-def test_memory_in_stream_order_is_counted_by_its_pool(program: Program, suffix: str) -> None:
-    pool = program.start().good("cuDeviceGetDefaultMemPool", OUT, 0)
-
-    address = program.good(f"cuMemAllocAsync{suffix}", OUT, 1000, 0)
-
-    assert program.good("cuMemPoolGetAttribute", pool, 7, OUT) == 1000, "used"
-    assert program.good("cuMemPoolGetAttribute", pool, 5, OUT) == 1024, "reserved"
-    program.good(f"cuMemFreeAsync{suffix}", address, 0)
-    assert program.good("cuMemPoolGetAttribute", pool, 5, OUT) == 0
-
-
-def test_memory_from_a_pool_may_be_freed_like_any_other(program: Program) -> None:
-    program.start()
-    pool = program.good("cuDeviceGetMemPool", OUT, 0)
-    free, _ = program.good("cuMemGetInfo_v2", OUT, OUT)
-
-    program.good("cuMemFree_v2", program.good("cuMemAllocFromPoolAsync", OUT, MIB, pool, 0))
-
-    assert program.good("cuMemGetInfo_v2", OUT, OUT)[0] == free
-
-
 def test_destroying_a_context_frees_what_it_owned(program: Program) -> None:
     free, _ = program.start().good("cuMemGetInfo_v2", OUT, OUT)
     context = program.good("cuCtxCreate_v2", OUT, 0, 0)

@@ -2,6 +2,8 @@
 #define _GNU_SOURCE
 #include "blocks.h"
 
+#include "cuda_shared.h"
+
 #include <string.h>
 #include <sys/mman.h>
 
@@ -104,8 +106,10 @@ struct block *block_begin(uint64_t bytes, bool managed)
 	if (!block)
 		return NULL;
 	block->bytes = NULL;
+	block->shared = NULL;
 	block->requested = bytes;
 	block->used = true;
+	block->host = block->imported = block->kept = block->graph = false;
 	if (managed && !block_bytes(block)) {
 		put_back(block);
 		return NULL;
@@ -116,7 +120,7 @@ struct block *block_begin(uint64_t bytes, bool managed)
 void block_end(struct block *block)
 {
 	if (block->bytes)
-		munmap(block->bytes, 1ULL << block->shift < 4096 ? 4096 : 1ULL << block->shift);
+		munmap(block->bytes, block_size(block));
 	put_back(block);
 }
 
@@ -160,11 +164,16 @@ struct block *block_at(CUdeviceptr address)
 	return block && block_address(block) == address ? block : NULL;
 }
 
+uint64_t block_size(const struct block *block)
+{
+	return 1ULL << block->shift < 1 << PAGE ? 1 << PAGE : 1ULL << block->shift;
+}
+
 char *block_bytes(struct block *block)
 {
-	uint64_t size = 1ULL << block->shift < 4096 ? 4096 : 1ULL << block->shift;
-
+	if (!block->bytes && block->shared)
+		return shared_bytes(block->shared, &block->bytes);
 	if (!block->bytes)
-		block->bytes = map(block->managed ? (void *)(uintptr_t)block_address(block) : NULL, size);
+		block->bytes = map(block->managed ? (void *)(uintptr_t)block_address(block) : NULL, block_size(block));
 	return block->bytes;
 }

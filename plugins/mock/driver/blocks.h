@@ -16,17 +16,26 @@
 
 #include "cuda_abi.h"
 
+struct shared;
+
 struct block {
 	struct block *next, *previous;          /* in the context's list while in use, else `next` in the list of free slots */
 	CUcontext context;
 	CUmemoryPool pool;                      /* NULL unless allocated from a pool */
-	char *bytes;                            /* on the host; NULL: never written */
+	char *bytes;                            /* on the host; NULL: never written, or of another process and not touched here */
+	struct shared *shared;                  /* NULL unless other processes may hold it (cuda_shared.h) */
 	uint64_t requested;
 	uint64_t physical;
 	uint32_t index;
 	uint8_t shift;                          /* the slot's size is 1 << shift */
 	bool managed;
 	bool used;
+	bool host;                              /* lies on the host: costs no device */
+	bool imported;                          /* another process's: held, but not charged here */
+	bool kept;                              /* not the program's to free as memory: opened by an IPC handle, or a module's variable */
+	uint8_t graph_device;
+	uint32_t references;                    /* of nodes, if it is theirs */
+	bool graph;                             /* a node's of a graph: there only between allocation and free (cuda_graph_memory.c) */
 };
 
 #define BLOCK_LARGEST (1ULL << 40)
@@ -43,5 +52,8 @@ struct block *block_around(CUdeviceptr address);
 
 /* The block's bytes on the host, zero at first. NULL if the host has no room. */
 char *block_bytes(struct block *block);
+
+/* How long their mapping is. */
+uint64_t block_size(const struct block *block);
 
 #endif

@@ -27,6 +27,7 @@ CUresult context_begin(CUcontext context, CUdevice device)
 	context->device = device;
 	context->alive = true;
 	context->peers = 0;
+	context->legacy = context->blocking = context->any = (struct moment){0};
 	context->id = ++last_id;
 	set_limits(context);
 	return CUDA_SUCCESS;

@@ -161,16 +161,3 @@ CUresult cuCtxGetDevice(CUdevice *device)
 {
 	return cuCtxGetDevice_v2(device, NULL);
 }
-
-/* Work is done when its call returns: there is nothing to wait for. */
-CUresult cuCtxSynchronize_v2(CUcontext context)
-{
-	CUcontext found;
-
-	return living_context(context, &found);
-}
-
-CUresult cuCtxSynchronize(void)
-{
-	return cuCtxSynchronize_v2(NULL);
-}

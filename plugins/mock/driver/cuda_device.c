@@ -14,7 +14,7 @@ CUresult cuDeviceGetCount(int *count)
 		return failure;
 	if (!count)
 		return CUDA_ERROR_INVALID_VALUE;
-	*count = (int)driver.state->facts.chips;
+	*count = (int)driver.devices;
 	return CUDA_SUCCESS;
 }
 
@@ -198,6 +198,6 @@ CUresult cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attribute, CU
 	if ((int)attribute == 1)
 		*value = 0;
 	else
-		*value = (int)attribute == 3 ? chip_of(source)->nvlinks[destination] > 0 : 1;
+		*value = (int)attribute == 3 ? chip_of(source)->nvlinks[index_of(destination)] > 0 : 1;
 	return CUDA_SUCCESS;
 }

@@ -18,14 +18,16 @@ static const struct {
 	{"cuDevicePrimaryCtxRetain", 1},
 };
 
+/* The index of that GPU among the machine's; -1: none. */
 static int device_of(const char *call, const uint64_t *arguments)
 {
 	CUcontext context = context_top();
+	CUdevice device = context ? context->device : -1;
 
 	for (size_t i = 0; i < sizeof of_device / sizeof of_device[0]; i++)
 		if (strcmp(of_device[i].call, call) == 0)
-			return (int)arguments[of_device[i].argument];
-	return context ? (int)context->device : -1;
+			device = (CUdevice)arguments[of_device[i].argument];
+	return is_device(device) ? (int)index_of(device) : -1;
 }
 
 /* What asks about the driver or this process, and not the GPU, works on when the GPU is gone. */
@@ -48,8 +50,7 @@ int entry_gate(const char *call, const uint64_t *arguments)
 		return 0;
 	device = device_of(call, arguments);
 	answer = fault_call(state, call, device);
-	if (!answer && device >= 0 && (uint32_t)device < state->facts.chips && fault_condition(&state->faults, (unsigned)device)
-	    && needs_gpu(call))
+	if (!answer && device >= 0 && fault_condition(&state->faults, (unsigned)device) && needs_gpu(call))
 		return CUDA_ERROR_UNKNOWN;
 	return answer;
 }

@@ -1,6 +1,6 @@
 /* libcuda: host memory that the driver knows of, and what it knows of a pointer. Host memory costs a device nothing. */
 #define _GNU_SOURCE
-#include "cuda_memory.h"
+#include "cuda_host.h"
 
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -156,104 +156,123 @@ enum {
 	POINTER_MEMORY_TYPE = 2,
 	POINTER_DEVICE = 3,
 	POINTER_HOST = 4,
+	POINTER_SYNC_MEMOPS = 6,
 	POINTER_BUFFER_ID = 7,
 	POINTER_IS_MANAGED = 8,
 	POINTER_ORDINAL = 9,
+	POINTER_IS_IPC_CAPABLE = 10,
 	POINTER_RANGE_START = 11,
 	POINTER_RANGE_SIZE = 12,
 	POINTER_MAPPED = 13,
+	POINTER_HANDLE_TYPES = 14,
+	POINTER_IS_RDMA_CAPABLE = 15,
+	POINTER_ACCESS = 16,
 	POINTER_MEMPOOL = 17,
+	POINTER_MAPPING_SIZE = 18,
+	POINTER_MAPPING_BASE = 19,
+	POINTER_BLOCK_ID = 20,
 	MEMORY_HOST = 1,
 	MEMORY_DEVICE = 2,
 };
 
-/* What a pointer is: in a block, in page-locked host memory, or neither. */
-struct pointer {
-	CUdeviceptr address;
-	const struct block *block;
-	const struct pinned *host;
-};
-
-static CUresult give_range(const struct pointer *pointer, int attribute, void *value)
+bool host_range(CUdeviceptr address, struct range *range)
 {
-	bool start = attribute == POINTER_RANGE_START;
+	struct pinned **at = find((void *)(uintptr_t)address);
 
-	if (pointer->block && start)
-		*(CUdeviceptr *)value = block_address(pointer->block);
-	else if (pointer->block)
-		*(size_t *)value = pointer->block->requested;
-	else if (start)
-		*(CUdeviceptr *)value = (CUdeviceptr)(uintptr_t)pointer->host->start;
-	else
-		*(size_t *)value = pointer->host->bytes;
-	return CUDA_SUCCESS;
+	if (!at)
+		return false;
+	*range = (struct range){.start = (CUdeviceptr)(uintptr_t)(*at)->start, .size = (*at)->bytes, .host = true};
+	return true;
 }
 
 /* Of a pointer that the driver knows. */
-static CUresult give(const struct pointer *pointer, int attribute, void *value)
+static CUresult give(CUdeviceptr address, const struct range *range, int attribute, void *value)
 {
-	const struct block *block = pointer->block;
-	bool managed = block && block->managed;
+	bool on_host = range->host && !range->managed;
 
 	switch (attribute) {
 	case POINTER_CONTEXT:
-		*(CUcontext *)value = block ? block->context : NULL;
-		return CUDA_SUCCESS;
+		*(CUcontext *)value = range->context;
+		return range->context || on_host ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 	case POINTER_MEMORY_TYPE:
-		*(unsigned int *)value = block ? MEMORY_DEVICE : MEMORY_HOST;
+		*(unsigned int *)value = on_host ? MEMORY_HOST : MEMORY_DEVICE;
 		return CUDA_SUCCESS;
 	case POINTER_DEVICE:
-		*(CUdeviceptr *)value = pointer->address;
+		*(CUdeviceptr *)value = address;
 		return CUDA_SUCCESS;
 	case POINTER_HOST:
-		if (block && !managed)
+		if (!range->host && !range->managed)
 			return CUDA_ERROR_INVALID_VALUE;
-		*(void **)value = (void *)(uintptr_t)pointer->address;
+		*(void **)value = (void *)(uintptr_t)address;
 		return CUDA_SUCCESS;
 	case POINTER_BUFFER_ID:
-		*(unsigned long long *)value = block ? block_address(block) : (uintptr_t)pointer->host->start;
+	case POINTER_BLOCK_ID:
+		*(unsigned long long *)value = range->start;
 		return CUDA_SUCCESS;
 	case POINTER_IS_MANAGED:
 	case POINTER_MAPPED:
-		*(unsigned int *)value = attribute == POINTER_MAPPED || managed;
+		*(unsigned int *)value = attribute == POINTER_MAPPED || range->managed;
+		return CUDA_SUCCESS;
+	case POINTER_SYNC_MEMOPS:
+	case POINTER_IS_RDMA_CAPABLE:
+	case POINTER_IS_IPC_CAPABLE:
+		*(unsigned int *)value = attribute == POINTER_IS_IPC_CAPABLE && range->plain && !range->managed && !range->pool;
 		return CUDA_SUCCESS;
 	case POINTER_ORDINAL:
-		*(int *)value = block ? block->context->device : 0;
+		*(int *)value = range->device;
 		return CUDA_SUCCESS;
 	case POINTER_RANGE_START:
+	case POINTER_MAPPING_BASE:
+		*(CUdeviceptr *)value = range->start;
+		return CUDA_SUCCESS;
 	case POINTER_RANGE_SIZE:
-		return give_range(pointer, attribute, value);
+	case POINTER_MAPPING_SIZE:
+		*(size_t *)value = range->size;
+		return CUDA_SUCCESS;
+	case POINTER_HANDLE_TYPES:
+		*(unsigned long long *)value = 0;
+		return CUDA_SUCCESS;
+	case POINTER_ACCESS:
+		*(unsigned int *)value = ACCESS_READ_WRITE;
+		return CUDA_SUCCESS;
 	case POINTER_MEMPOOL:
-		*(CUmemoryPool *)value = block ? block->pool : NULL;
+		*(CUmemoryPool *)value = range->pool;
 		return CUDA_SUCCESS;
 	default:
 		return CUDA_ERROR_NOT_SUPPORTED;
 	}
 }
 
-/* Locked. */
-static bool identify(CUdeviceptr address, struct pointer *pointer)
-{
-	struct pinned **host = find((void *)(uintptr_t)address);
-
-	*pointer = (struct pointer){address, block_around(address), host ? *host : NULL};
-	return pointer->block || pointer->host;
-}
-
 CUresult cuPointerGetAttribute(void *value, CUpointer_attribute attribute, CUdeviceptr address)
 {
 	CUcontext context;
 	CUresult failure = current_context(&context);
-	struct pointer pointer;
+	struct range range;
 
 	if (failure)
 		return failure;
 	if (!value)
 		return CUDA_ERROR_INVALID_VALUE;
 	driver_lock();
-	failure = identify(address, &pointer) ? give(&pointer, (int)attribute, value) : CUDA_ERROR_INVALID_VALUE;
+	failure = memory_range(address, &range) ? give(address, &range, (int)attribute, value) : CUDA_ERROR_INVALID_VALUE;
 	driver_unlock();
 	return failure;
+}
+
+/* The one that can be set changes nothing here: copies are synchronous enough. */
+CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdeviceptr address)
+{
+	CUcontext context;
+	CUresult failure = current_context(&context);
+	struct range range;
+	bool known;
+
+	if (failure)
+		return failure;
+	driver_lock();
+	known = memory_range(address, &range);
+	driver_unlock();
+	return value && known && (int)attribute == POINTER_SYNC_MEMOPS ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 /* How many bytes an attribute has, for the plural, which sets what it cannot say to zero and succeeds. */
@@ -262,7 +281,11 @@ static size_t width(int attribute)
 	switch (attribute) {
 	case POINTER_MEMORY_TYPE:
 	case POINTER_ORDINAL:
+	case POINTER_ACCESS:
 		return sizeof(int);
+	case POINTER_IS_IPC_CAPABLE:
+	case POINTER_IS_RDMA_CAPABLE:
+	case POINTER_SYNC_MEMOPS:
 	case POINTER_IS_MANAGED:
 	case POINTER_MAPPED:
 		return 1;                       /* the size of a C++ bool: programs give no more room */

@@ -1,5 +1,5 @@
 /* libcuda: start, driver version, errors. */
-#include "cuda_driver.h"
+#include "cuda_shared.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -29,8 +29,10 @@ static bool forked;
 
 static void after_fork(void)
 {
-	if (driver.ready)
+	if (driver.ready) {
 		forked = true;
+		shared_forget_all();
+	}
 	driver.ready = false;
 }
 
@@ -51,7 +53,9 @@ CUresult cuInit(unsigned int flags)
 	failure = driver_open();
 	if (failure)
 		return failure == ENOENT ? CUDA_ERROR_NO_DEVICE : CUDA_ERROR_SYSTEM_NOT_READY;
-	if (!driver.state->facts.chips || fault_driver_is_away(driver.state))
+	if (!driver.ready)
+		driver_see_devices();
+	if (!driver.devices || fault_driver_is_away(driver.state))
 		return CUDA_ERROR_NO_DEVICE;
 	pthread_once(&once, watch_forks);
 	driver.ready = true;
@@ -75,19 +79,24 @@ CUresult driver_device(CUdevice device)
 	return is_device(device) ? CUDA_SUCCESS : CUDA_ERROR_INVALID_DEVICE;
 }
 
-bool driver_charge(CUdevice device, const struct change *change)
+bool driver_join(void)
 {
 	if (!driver.row) {
 		struct identity self = process_self();
 
 		driver.row = account_join(driver.state, driver.machine.file, &self);
-		if (!driver.row)
-			return false;
 	}
-	if (account_change(driver.state, driver.row, (unsigned)device, change))
+	return driver.row;
+}
+
+bool driver_charge(CUdevice device, const struct change *change)
+{
+	if (!driver_join())
+		return false;
+	if (account_change(driver.state, driver.row, index_of(device), change))
 		return true;
 	account_drop_dead(driver.state, driver.machine.file, driver.row);
-	return account_change(driver.state, driver.row, (unsigned)device, change);
+	return account_change(driver.state, driver.row, index_of(device), change);
 }
 
 struct error {

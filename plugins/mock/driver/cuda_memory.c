@@ -1,9 +1,16 @@
 /* libcuda: linear and managed device memory: allocate, free, ask. Copies are in cuda_copy.c, host memory in cuda_host.c. */
 #include "cuda_memory.h"
 
+#include "cuda_array.h"
+#include "cuda_graph_memory.h"
+#include "cuda_host.h"
+#include "cuda_pool.h"
+#include "cuda_shared.h"
+#include "cuda_virtual.h"
+
 enum { PITCH_ALIGNMENT = 512 };
 
-static void link_block(struct block *block, CUcontext context)
+void memory_link(struct block *block, CUcontext context)
 {
 	block->context = context;
 	block->previous = NULL;
@@ -23,71 +30,74 @@ static void unlink_block(struct block *block)
 		block->next->previous = block->previous;
 }
 
-static void pool_add(CUmemoryPool pool, const struct block *block)
-{
-	pool->used += block->requested;
-	pool->reserved += block->physical;
-	if (pool->used > pool->used_high)
-		pool->used_high = pool->used;
-	if (pool->reserved > pool->reserved_high)
-		pool->reserved_high = pool->reserved;
-}
-
-static void pool_take(CUmemoryPool pool, const struct block *block)
-{
-	pool->used -= block->requested;
-	pool->reserved -= block->physical;
-	if (pool->destroyed && !pool->reserved)
-		pool->alive = false;
-}
-
 static struct change cost_of(uint64_t requested, uint64_t physical)
 {
 	return (struct change){.requested = (int64_t)requested, .physical = (int64_t)physical};
 }
 
-static struct change negative(struct change cost)
+static struct change negative(const struct change *cost)
 {
-	return (struct change){.requested = -cost.requested, .physical = -cost.physical, .context = -cost.context};
+	return (struct change){.requested = -cost->requested, .physical = -cost->physical};
 }
 
-static CUdevice device_of(const struct block *block)
+static bool take(CUcontext context, CUmemoryPool pool, uint64_t bytes, uint64_t physical)
 {
-	return block->pool ? block->pool->device : block->context->device;
+	struct change cost = cost_of(bytes, physical);
+
+	return pool ? pool_take(pool, bytes, physical) : driver_charge(context->device, &cost);
+}
+
+static void give(CUcontext context, CUmemoryPool pool, uint64_t bytes, uint64_t physical)
+{
+	struct change cost = cost_of(bytes, physical), back = negative(&cost);
+
+	if (pool)
+		pool_give(pool, bytes, physical);
+	else
+		driver_charge(context->device, &back);
 }
 
 /* Locked. */
 static CUresult begin(CUcontext context, CUmemoryPool pool, uint64_t bytes, bool managed, struct block **block)
 {
-	CUdevice device = pool ? pool->device : context->device;
-	struct change cost = cost_of(bytes, account_physical(bytes));
+	uint64_t physical = account_physical(bytes);
 
-	if (!driver_charge(device, &cost))
+	if (!take(context, pool, bytes, physical))
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	*block = block_begin(bytes, managed);
 	if (!*block) {
-		cost = negative(cost);
-		driver_charge(device, &cost);
+		give(context, pool, bytes, physical);
 		return CUDA_ERROR_OUT_OF_MEMORY;
 	}
-	(*block)->physical = (uint64_t)cost.physical;
+	(*block)->physical = physical;
 	(*block)->pool = pool;
-	link_block(*block, context);
-	if (pool)
-		pool_add(pool, *block);
+	memory_link(*block, context);
 	return CUDA_SUCCESS;
 }
 
-/* Locked. Forget the block; what it held is still charged. */
+/* Locked. Forget the block, and return what is still charged for it to its context's device: nothing, if its pool or others answer for it. */
 static struct change forget(struct block *block)
 {
 	struct change held = cost_of(block->requested, block->physical);
 
 	unlink_block(block);
 	if (block->pool)
-		pool_take(block->pool, block);
+		pool_give(block->pool, block->requested, block->physical);
+	if (block->pool || block->shared || block->imported || block->graph)
+		held = (struct change){0};
+	if (block->shared)
+		shared_close(block->shared);
 	block_end(block);
 	return held;
+}
+
+void memory_end(struct block *block)
+{
+	CUdevice device = block->context->device;
+	struct change held = forget(block), back = negative(&held);
+
+	if (held.physical)
+		driver_charge(device, &back);
 }
 
 CUresult memory_allocate(CUcontext context, CUmemoryPool pool, uint64_t bytes, bool managed, CUdeviceptr *address)
@@ -115,34 +125,69 @@ CUresult memory_free(CUdeviceptr address)
 	machine_delay(driver.state);
 	driver_lock();
 	block = block_at(address);
-	if (block) {
-		CUdevice device = device_of(block);
-		struct change back = negative(forget(block));
-
-		driver_charge(device, &back);
-	}
+	if (block && block->kept)
+		block = NULL;
+	if (block && block->graph)
+		block = graph_memory_free(block) ? block : NULL;
+	else if (block)
+		memory_end(block);
 	driver_unlock();
 	return block ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
-/* A pool of another device is charged there at once; the rest of the context's device is summed up for the caller. */
 struct change memory_end_all(CUcontext context)
 {
-	struct change sum = {0};
+	struct change sum = arrays_end_all(context);
 
 	while (context->blocks) {
-		CUdevice device = device_of(context->blocks);
 		struct change held = forget(context->blocks);
 
-		if (device == context->device) {
-			sum.requested += held.requested;
-			sum.physical += held.physical;
-		} else {
-			held = negative(held);
-			driver_charge(device, &held);
-		}
+		sum.requested += held.requested;
+		sum.physical += held.physical;
 	}
+	pools_empty(context->device);
 	return sum;
+}
+
+bool memory_range(CUdeviceptr address, struct range *range)
+{
+	struct block *block = address < VIRTUAL_BASE ? block_around(address) : NULL;
+
+	if (address >= VIRTUAL_BASE)
+		return virtual_range(address, range);
+	if (!block)
+		return host_range(address, range);
+	*range = (struct range){.start = block_address(block),
+	                        .size = block->requested,
+	                        .context = block->context,
+	                        .pool = block->pool,
+	                        .device = block->pool && block->pool->device >= 0 ? block->pool->device : block->context->device,
+	                        .managed = block->managed,
+	                        .host = block->host,
+	                        .plain = true};
+	return true;
+}
+
+/* Host memory: the program vouches for it, as for any pointer. */
+bool memory_place(CUdeviceptr address, bool write, char **place, uint64_t *length)
+{
+	struct block *block;
+	uint64_t offset;
+
+	if (address >= VIRTUAL_BASE)
+		return virtual_place(address, write, place, length);
+	block = block_around(address);
+	if (!block) {
+		*place = (char *)(uintptr_t)address;
+		*length = UINT64_MAX;
+		return address < 1ULL << 47;
+	}
+	offset = address - block_address(block);
+	*length = block->requested - offset;
+	*place = write || block->shared ? block_bytes(block) : block->bytes;
+	if (*place)
+		*place += offset;
+	return *place || (!write && !block->shared);
 }
 
 CUresult cuMemAlloc_v2(CUdeviceptr *address, size_t bytes)
@@ -208,7 +253,7 @@ CUresult cuMemGetInfo_v2(size_t *free, size_t *total)
 	driver_unlock();
 	capacity = account_capacity(chip_of(context->device));
 	if (free)
-		*free = capacity - account_device(driver.state, (unsigned)context->device).physical;
+		*free = capacity - account_device(driver.state, index_of(context->device)).physical;
 	if (total)
 		*total = capacity;
 	return CUDA_SUCCESS;
@@ -218,18 +263,21 @@ CUresult cuMemGetAddressRange_v2(CUdeviceptr *base, size_t *size, CUdeviceptr ad
 {
 	CUcontext context;
 	CUresult failure = current_context(&context);
-	struct block *block;
+	struct range range;
+	bool known;
 
 	if (failure)
 		return failure;
 	driver_lock();
-	block = block_around(address);
-	if (block && base)
-		*base = block_address(block);
-	if (block && size)
-		*size = block->requested;
+	known = memory_range(address, &range);
 	driver_unlock();
-	return block ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+	if (!known)
+		return CUDA_ERROR_NOT_FOUND;
+	if (base)
+		*base = range.start;
+	if (size)
+		*size = range.size;
+	return CUDA_SUCCESS;
 }
 
 /* Where managed memory lies does not matter to what it holds: advice is checked and taken. */

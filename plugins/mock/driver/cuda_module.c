@@ -1,30 +1,19 @@
 /*
- * libcuda: modules, libraries, functions, launches. Nothing looks inside an image: a function exists as soon as somebody names it, and a
- * launch computes nothing. Memory stays as it was found.
+ * libcuda: modules and libraries. An image is not executed, and costs no device memory. What PTX declares exists; of other images a function or variable
+ * exists as soon as somebody names it. Functions are in cuda_function.c, the linker in cuda_link.c.
  */
-#include "cuda_driver.h"
+#define _GNU_SOURCE
+#include "cuda_module.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { MODULE_MAGIC = 0x4d6f6431, FUNCTION_MAGIC = 0x46756e31, EAGER = 1, BLOCK_SIZE = 256 };
+#include "cuda_memory.h"
 
-/* A function of a module. A kernel of a library is the same record. */
-struct CUfunc_st {
-	uint32_t magic;
-	CUmodule module;
-	struct CUfunc_st *next;
-	char name[];
-};
+enum { MODULE_MAGIC = 0x4d6f6431, FUNCTION_MAGIC = 0x46756e31, EAGER = 1, UNKNOWN_SIZE = 4096, FILE_LIMIT = 1 << 28 };
 
-/* A module. A library is the same record. Records are never freed, so a stale handle is recognised. */
-struct CUmod_st {
-	uint32_t magic;                         /* 0 once unloaded */
-	struct CUfunc_st *functions;
-};
-
-static CUresult check_module(CUmodule module)
+CUresult module_check(CUmodule module)
 {
 	CUresult failure = driver_ready();
 
@@ -33,7 +22,7 @@ static CUresult check_module(CUmodule module)
 	return module && module->magic == MODULE_MAGIC ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
-static CUresult check_function(CUfunction function)
+CUresult function_check(CUfunction function)
 {
 	CUresult failure = driver_ready();
 
@@ -49,6 +38,7 @@ static CUresult load(CUmodule *module, const void *image)
 	*module = calloc(1, sizeof **module);
 	if (!*module)
 		return CUDA_ERROR_OUT_OF_MEMORY;
+	(*module)->ptx = ptx_is(image) ? strdup(image) : NULL;
 	(*module)->magic = MODULE_MAGIC;
 	return CUDA_SUCCESS;
 }
@@ -74,20 +64,74 @@ CUresult cuModuleLoadFatBinary(CUmodule *module, const void *image)
 	return cuModuleLoadData(module, image);
 }
 
+/* The whole of a file, with a zero behind it. The caller frees. */
+static char *read_file(const char *path)
+{
+	FILE *file = fopen(path, "re");
+	char *text = NULL;
+	long size;
+
+	if (!file)
+		return NULL;
+	if (fseek(file, 0, SEEK_END) == 0 && (size = ftell(file)) >= 0 && size < FILE_LIMIT) {
+		rewind(file);
+		text = calloc(1, (size_t)size + 1);
+		if (text && fread(text, 1, (size_t)size, file) != (size_t)size) {
+			free(text);
+			text = NULL;
+		}
+	}
+	fclose(file);
+	return text;
+}
+
+static CUresult load_file(CUmodule *module, const char *path)
+{
+	char *image = path ? read_file(path) : NULL;
+	CUresult failure;
+
+	if (!image)
+		return path ? CUDA_ERROR_FILE_NOT_FOUND : CUDA_ERROR_INVALID_VALUE;
+	failure = load(module, image);
+	free(image);
+	return failure;
+}
+
 CUresult cuModuleLoad(CUmodule *module, const char *path)
 {
-	if (path && access(path, R_OK) < 0)
-		return driver.ready ? CUDA_ERROR_FILE_NOT_FOUND : CUDA_ERROR_NOT_INITIALIZED;
-	return cuModuleLoadData(module, path);
+	CUcontext context;
+	CUresult failure = current_context(&context);
+
+	return failure ? failure : load_file(module, path);
+}
+
+/* Locked. */
+static void end_variables(CUmodule module)
+{
+	while (module->variables) {
+		struct variable *variable = module->variables;
+		struct block *block = block_at(variable->address);
+
+		module->variables = variable->next;
+		if (block)
+			memory_end(block);
+		free(variable);
+	}
 }
 
 CUresult cuModuleUnload(CUmodule module)
 {
-	CUresult failure = check_module(module);
+	CUresult failure = module_check(module);
 
-	if (!failure)
-		module->magic = 0;
-	return failure;
+	if (failure)
+		return failure;
+	driver_lock();
+	module->magic = 0;
+	end_variables(module);
+	free(module->ptx);
+	module->ptx = NULL;
+	driver_unlock();
+	return CUDA_SUCCESS;
 }
 
 /* Locked. */
@@ -109,18 +153,142 @@ static CUfunction find_or_make(CUmodule module, const char *name)
 	return function;
 }
 
-CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name)
+CUresult module_function(CUfunction *function, CUmodule module, const char *name)
 {
-	CUresult failure = check_module(module);
-
-	if (failure)
-		return failure;
 	if (!function || !name)
 		return CUDA_ERROR_INVALID_VALUE;
+	if (module->ptx && !ptx_has_entry(module->ptx, name))
+		return CUDA_ERROR_NOT_FOUND;
 	driver_lock();
 	*function = find_or_make(module, name);
 	driver_unlock();
 	return *function ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult cuModuleGetFunction(CUfunction *function, CUmodule module, const char *name)
+{
+	CUresult failure = module_check(module);
+
+	return failure ? failure : module_function(function, module, name);
+}
+
+static unsigned int entries(CUmodule module)
+{
+	unsigned int count = 0;
+	char name[1024];
+
+	if (module->ptx) {
+		while (ptx_entry(module->ptx, count, name, sizeof name))
+			count++;
+		return count;
+	}
+	for (CUfunction function = module->functions; function; function = function->next)
+		count++;
+	return count;
+}
+
+static CUresult count_entries(unsigned int *count, CUmodule module)
+{
+	CUresult failure = module_check(module);
+
+	if (failure)
+		return failure;
+	if (!count)
+		return CUDA_ERROR_INVALID_VALUE;
+	*count = entries(module);
+	return CUDA_SUCCESS;
+}
+
+static CUresult list_entries(CUfunction *functions, unsigned int room, CUmodule module)
+{
+	CUresult failure = module_check(module);
+	CUfunction function = failure ? NULL : module->functions;
+	char name[1024];
+
+	if (failure)
+		return failure;
+	if (!functions || room > entries(module))
+		return CUDA_ERROR_INVALID_VALUE;
+	for (unsigned int i = 0; i < room && !failure; i++) {
+		if (module->ptx && ptx_entry(module->ptx, i, name, sizeof name)) {
+			failure = module_function(&functions[i], module, name);
+		} else {
+			functions[i] = function;
+			function = function->next;
+		}
+	}
+	return failure;
+}
+
+CUresult cuModuleGetFunctionCount(unsigned int *count, CUmodule module)
+{
+	return count_entries(count, module);
+}
+
+CUresult cuModuleEnumerateFunctions(CUfunction *functions, unsigned int room, CUmodule module)
+{
+	return list_entries(functions, room, module);
+}
+
+/* Locked. */
+static struct variable *make_variable(CUmodule module, CUcontext context, const char *name, uint64_t size)
+{
+	struct variable *variable = malloc(sizeof *variable + strlen(name) + 1);
+	struct block *block = variable ? block_begin(size, false) : NULL;
+
+	if (!block) {
+		free(variable);
+		return NULL;
+	}
+	block->imported = block->kept = true;           /* part of the image: not charged */
+	block->physical = 0;
+	block->pool = NULL;
+	memory_link(block, context);
+	*variable = (struct variable){block_address(block), size, module->variables};
+	strcpy(variable->name, name);
+	module->variables = variable;
+	return variable;
+}
+
+/* Locked. */
+static CUresult find_variable(CUmodule module, CUcontext context, const char *name, struct variable **found)
+{
+	uint64_t size = module->ptx ? ptx_variable(module->ptx, name) : UNKNOWN_SIZE;
+
+	for (*found = module->variables; *found; *found = (*found)->next)
+		if (strcmp((*found)->name, name) == 0)
+			return CUDA_SUCCESS;
+	if (!size)
+		return CUDA_ERROR_NOT_FOUND;
+	*found = make_variable(module, context, name, size);
+	return *found ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+static CUresult give_variable(CUdeviceptr *address, size_t *bytes, CUmodule module, const char *name)
+{
+	struct variable *variable;
+	CUcontext context;
+	CUresult failure = current_context(&context);
+
+	if (!failure)
+		failure = module_check(module);
+	if (failure)
+		return failure;
+	if (!name || (!address && !bytes))
+		return CUDA_ERROR_INVALID_VALUE;
+	driver_lock();
+	failure = find_variable(module, context, name, &variable);
+	if (!failure && address)
+		*address = variable->address;
+	if (!failure && bytes)
+		*bytes = variable->size;
+	driver_unlock();
+	return failure;
+}
+
+CUresult cuModuleGetGlobal_v2(CUdeviceptr *address, size_t *bytes, CUmodule module, const char *name)
+{
+	return give_variable(address, bytes, module, name);
 }
 
 CUresult cuModuleGetLoadingMode(CUmoduleLoadingMode *mode)
@@ -149,6 +317,20 @@ CUresult cuLibraryLoadData(CUlibrary *library, const void *code, CUjit_option *j
 	return failure ? failure : load((CUmodule *)library, code);
 }
 
+CUresult cuLibraryLoadFromFile(CUlibrary *library, const char *path, CUjit_option *jit_options, void **jit_values, unsigned int jit_count,
+                               CUlibraryOption *options, void **values, unsigned int count)
+{
+	CUresult failure = driver_ready();
+
+	(void)jit_options;
+	(void)jit_values;
+	(void)jit_count;
+	(void)options;
+	(void)values;
+	(void)count;
+	return failure ? failure : load_file((CUmodule *)library, path);
+}
+
 CUresult cuLibraryUnload(CUlibrary library)
 {
 	return cuModuleUnload((CUmodule)library);
@@ -159,9 +341,29 @@ CUresult cuLibraryGetKernel(CUkernel *kernel, CUlibrary library, const char *nam
 	return cuModuleGetFunction((CUfunction *)kernel, (CUmodule)library, name);
 }
 
+CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary library)
+{
+	return count_entries(count, (CUmodule)library);
+}
+
+CUresult cuLibraryEnumerateKernels(CUkernel *kernels, unsigned int room, CUlibrary library)
+{
+	return list_entries((CUfunction *)kernels, room, (CUmodule)library);
+}
+
+CUresult cuLibraryGetGlobal(CUdeviceptr *address, size_t *bytes, CUlibrary library, const char *name)
+{
+	return give_variable(address, bytes, (CUmodule)library, name);
+}
+
+CUresult cuLibraryGetManaged(CUdeviceptr *address, size_t *bytes, CUlibrary library, const char *name)
+{
+	return give_variable(address, bytes, (CUmodule)library, name);
+}
+
 CUresult cuLibraryGetModule(CUmodule *module, CUlibrary library)
 {
-	CUresult failure = check_module((CUmodule)library);
+	CUresult failure = module_check((CUmodule)library);
 
 	if (failure)
 		return failure;
@@ -169,180 +371,4 @@ CUresult cuLibraryGetModule(CUmodule *module, CUlibrary library)
 		return CUDA_ERROR_INVALID_VALUE;
 	*module = (CUmodule)library;
 	return CUDA_SUCCESS;
-}
-
-CUresult cuKernelGetFunction(CUfunction *function, CUkernel kernel)
-{
-	CUresult failure = check_function((CUfunction)kernel);
-
-	if (failure)
-		return failure;
-	if (!function)
-		return CUDA_ERROR_INVALID_VALUE;
-	*function = (CUfunction)kernel;
-	return CUDA_SUCCESS;
-}
-
-/* CUfunction_attribute: 0 threads per block, 4 registers, 5 and 6 PTX and binary version, 8 dynamic shared memory; the rest 0. */
-CUresult cuFuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction function)
-{
-	static const int values[] = {1024, 0, 0, 0, 32, 75, 75, 0, 49152};
-	CUresult failure = check_function(function);
-
-	if (failure)
-		return failure;
-	if (!value || (int)attribute < 0)
-		return CUDA_ERROR_INVALID_VALUE;
-	*value = (size_t)attribute < sizeof values / sizeof values[0] ? values[attribute] : 0;
-	return CUDA_SUCCESS;
-}
-
-CUresult cuKernelGetAttribute(int *value, CUfunction_attribute attribute, CUkernel kernel, CUdevice device)
-{
-	CUresult failure = driver_device(device);
-
-	return failure ? failure : cuFuncGetAttribute(value, attribute, (CUfunction)kernel);
-}
-
-CUresult cuFuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value)
-{
-	(void)attribute;
-	(void)value;
-	return check_function(function);
-}
-
-CUresult cuFuncSetCacheConfig(CUfunction function, CUfunc_cache config)
-{
-	(void)config;
-	return check_function(function);
-}
-
-CUresult cuFuncGetModule(CUmodule *module, CUfunction function)
-{
-	CUresult failure = check_function(function);
-
-	if (failure)
-		return failure;
-	if (!module)
-		return CUDA_ERROR_INVALID_VALUE;
-	*module = function->module;
-	return CUDA_SUCCESS;
-}
-
-CUresult cuFuncGetName(const char **name, CUfunction function)
-{
-	CUresult failure = check_function(function);
-
-	if (failure)
-		return failure;
-	if (!name)
-		return CUDA_ERROR_INVALID_VALUE;
-	*name = function->name;
-	return CUDA_SUCCESS;
-}
-
-static CUresult launch(CUfunction function, bool sizes)
-{
-	CUcontext context;
-	CUresult failure = current_context(&context);
-
-	if (failure)
-		return failure;
-	if (!function || function->magic != FUNCTION_MAGIC)
-		return CUDA_ERROR_INVALID_HANDLE;
-	return sizes ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
-}
-
-CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y, unsigned int grid_z, unsigned int block_x,
-                        unsigned int block_y, unsigned int block_z, unsigned int shared, CUstream stream, void **parameters, void **extra)
-{
-	(void)shared;
-	(void)stream;
-	(void)parameters;
-	(void)extra;
-	return launch(function, grid_x && grid_y && grid_z && block_x && block_y && block_z);
-}
-
-CUresult cuLaunchKernel_ptsz(CUfunction function, unsigned int grid_x, unsigned int grid_y, unsigned int grid_z, unsigned int block_x,
-                             unsigned int block_y, unsigned int block_z, unsigned int shared, CUstream stream, void **parameters,
-                             void **extra)
-{
-	return cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, parameters, extra);
-}
-
-CUresult cuLaunchCooperativeKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y, unsigned int grid_z, unsigned int block_x,
-                                   unsigned int block_y, unsigned int block_z, unsigned int shared, CUstream stream, void **parameters)
-{
-	return cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, parameters, NULL);
-}
-
-CUresult cuLaunchCooperativeKernel_ptsz(CUfunction function, unsigned int grid_x, unsigned int grid_y, unsigned int grid_z,
-                                        unsigned int block_x, unsigned int block_y, unsigned int block_z, unsigned int shared,
-                                        CUstream stream, void **parameters)
-{
-	return cuLaunchKernel(function, grid_x, grid_y, grid_z, block_x, block_y, block_z, shared, stream, parameters, NULL);
-}
-
-CUresult cuLaunchKernelEx(const CUlaunchConfig *config, CUfunction function, void **parameters, void **extra)
-{
-	(void)parameters;
-	(void)extra;
-	if (!config)
-		return driver.ready ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_NOT_INITIALIZED;
-	return launch(function, config->gridDimX && config->gridDimY && config->gridDimZ && config->blockDimX && config->blockDimY
-	                            && config->blockDimZ);
-}
-
-CUresult cuLaunchKernelEx_ptsz(const CUlaunchConfig *config, CUfunction function, void **parameters, void **extra)
-{
-	return cuLaunchKernelEx(config, function, parameters, extra);
-}
-
-/* By threads alone: registers and shared memory of a function that nobody compiled are unknown. */
-CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *blocks, CUfunction function, int block_size, size_t shared)
-{
-	CUcontext context;
-	CUresult failure = current_context(&context);
-
-	(void)shared;
-	if (!failure)
-		failure = check_function(function);
-	if (failure)
-		return failure;
-	if (!blocks || block_size <= 0)
-		return CUDA_ERROR_INVALID_VALUE;
-	*blocks = chip_of(context->device)->attributes[39] / block_size;
-	return CUDA_SUCCESS;
-}
-
-CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int *blocks, CUfunction function, int block_size, size_t shared,
-                                                              unsigned int flags)
-{
-	(void)flags;
-	return cuOccupancyMaxActiveBlocksPerMultiprocessor(blocks, function, block_size, shared);
-}
-
-CUresult cuOccupancyMaxPotentialBlockSize(int *grid, int *block, CUfunction function, CUoccupancyB2DSize dynamic, size_t shared, int limit)
-{
-	CUcontext context;
-	int size = limit > 0 && limit < BLOCK_SIZE ? limit : BLOCK_SIZE;
-	int blocks;
-	CUresult failure = cuOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, function, size, shared);
-
-	(void)dynamic;
-	if (failure)
-		return failure;
-	if (!grid || !block)
-		return CUDA_ERROR_INVALID_VALUE;
-	current_context(&context);
-	*block = size;
-	*grid = blocks * chip_of(context->device)->attributes[16];
-	return CUDA_SUCCESS;
-}
-
-CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(int *grid, int *block, CUfunction function, CUoccupancyB2DSize dynamic, size_t shared,
-                                                   int limit, unsigned int flags)
-{
-	(void)flags;
-	return cuOccupancyMaxPotentialBlockSize(grid, block, function, dynamic, shared, limit);
 }

@@ -1,74 +1,260 @@
-/* libcuda: streams and events. Work is done when its call returns, so every stream is always empty; an event is the time of its record. */
+/* libcuda: streams: their life, order and facts. Events are in cuda_event.c, capture in cuda_capture.c, host functions in cuda_host_function.c. */
 #define _GNU_SOURCE
-#include "cuda_driver.h"
+#include "cuda_stream.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <time.h>
 
-enum { STREAM_MAGIC = 0x53747231, EVENT_MAGIC = 0x45767431, NO_TIMING = 2 };
+#include "cuda_capture.h"
+#include "cuda_pool.h"
 
-/* Records are reused and never freed, so a stale handle is recognised. */
-struct CUstream_st {
-	uint32_t magic;                         /* 0 once destroyed */
-	unsigned int flags;
-	int priority;
-	uint64_t id;
-	CUcontext context;
-	struct CUstream_st *next_free;
-};
+enum { STREAM_MAGIC = 0x53747231, NON_BLOCKING = 1, QUEUE = 1024, LEAST = 0, GREATEST = -5 };
 
-struct CUevent_st {
-	uint32_t magic;
-	unsigned int flags;
-	int64_t recorded_ns;                    /* 0: never */
-	struct CUevent_st *next_free;
+/* When the last 1,024 kernels of a context are done: a launch waits for the one so many before it. */
+struct launch_queue {
+	uint64_t next;
+	uint64_t done[QUEUE];
 };
 
 static struct CUstream_st *free_streams;
-static struct CUevent_st *free_events;
 static uint64_t last_id = 2;                    /* 1 and 2 are the default streams' */
 
-/* NULL, 1 and 2 are the default streams: the context's, the legacy one, the thread's. */
-static bool is_default(CUstream stream)
+/* This thread's default streams, one per context that it used one in. */
+static _Thread_local struct CUstream_st *thread_streams __attribute__((tls_model("initial-exec")));
+static pthread_key_t thread_key;
+
+/* Locked. */
+static CUstream new_stream(CUcontext context, unsigned int flags, int priority)
 {
-	return (uintptr_t)stream <= 2;
+	CUstream fresh = free_streams;
+
+	if (fresh)
+		free_streams = fresh->next_free;
+	else
+		fresh = calloc(1, sizeof *fresh);
+	if (fresh)
+		*fresh = (struct CUstream_st){.magic = STREAM_MAGIC, .flags = flags, .priority = priority, .id = ++last_id, .context = context};
+	return fresh;
 }
 
-static CUresult check(CUstream stream, CUcontext *context)
+/* Locked. */
+static void end_stream(CUstream stream)
 {
-	CUresult failure = current_context(context);
+	stream->magic = 0;
+	stream->next_free = free_streams;
+	free_streams = stream;
+}
+
+static void end_thread(void *value)
+{
+	(void)value;
+	driver_lock();
+	while (thread_streams) {
+		CUstream stream = thread_streams;
+
+		thread_streams = stream->next_free;
+		end_stream(stream);
+	}
+	driver_unlock();
+}
+
+static void make_key(void)
+{
+	pthread_key_create(&thread_key, end_thread);
+}
+
+/* Locked. */
+static CUstream legacy_stream(CUcontext context)
+{
+	if (!context->legacy_stream) {
+		context->legacy_stream = new_stream(context, 0, 0);
+		if (context->legacy_stream) {
+			context->legacy_stream->legacy = true;
+			context->legacy_stream->id = 1;
+		}
+	}
+	return context->legacy_stream;
+}
+
+/* Locked. A context that was reset is another one. */
+static CUstream thread_stream(CUcontext context)
+{
+	CUstream stream = thread_streams;
+
+	while (stream && stream->context != context)
+		stream = stream->next_free;
+	if (stream)
+		return stream;
+	stream = new_stream(context, 0, 0);
+	if (stream) {
+		stream->id = 2;
+		stream->next_free = thread_streams;
+		thread_streams = stream;
+		pthread_setspecific(thread_key, stream);
+	}
+	return stream;
+}
+
+/* NULL is a default stream by the kind of the call, 1 the legacy one, 2 the thread's. */
+static bool is_default(CUstream handle)
+{
+	return (uintptr_t)handle <= 2;
+}
+
+static CUresult find_default(CUcontext context, bool legacy, CUstream *stream)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	if (!legacy)
+		pthread_once(&once, make_key);
+	driver_lock();
+	*stream = legacy ? legacy_stream(context) : thread_stream(context);
+	driver_unlock();
+	return *stream ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult stream_find(CUstream handle, enum stream_kind kind, CUstream *stream)
+{
+	CUcontext context;
+	CUresult failure = current_context(&context);
 
 	if (failure)
 		return failure;
-	if (is_default(stream))
-		return CUDA_SUCCESS;
-	if (stream->magic != STREAM_MAGIC)
-		return CUDA_ERROR_INVALID_HANDLE;
-	*context = stream->context;
-	return CUDA_SUCCESS;
+	if (is_default(handle))
+		return find_default(context, (uintptr_t)handle == 1 || (!handle && kind == LEGACY_STREAM), stream);
+	*stream = handle;
+	return handle->magic == STREAM_MAGIC ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+CUresult stream_context(CUstream handle, enum stream_kind kind, CUcontext *context)
+{
+	CUresult failure = current_context(context);
+
+	(void)kind;
+	if (failure || is_default(handle))
+		return failure;
+	*context = handle->context;
+	return handle->magic == STREAM_MAGIC ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
+bool stream_is_capturing(CUstream handle, enum stream_kind kind)
+{
+	CUstream stream;
+
+	if (!captures_running())
+		return false;
+	return !stream_find(handle, kind, &stream) && stream->capture;
+}
+
+static uint64_t most(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+struct moment moment_later(struct moment a, struct moment b)
+{
+	return (struct moment){most(a.time, b.time), most(a.host, b.host)};
+}
+
+/* The legacy default stream waits for all that do not opt out, and they for it. */
+struct moment stream_moment(CUstream stream)
+{
+	if (stream->legacy)
+		return moment_later(stream->done, stream->context->blocking);
+	if (stream->flags & NON_BLOCKING)
+		return stream->done;
+	return moment_later(stream->done, stream->context->legacy);
+}
+
+void stream_advance(CUstream stream, struct moment moment)
+{
+	CUcontext context = stream->context;
+
+	stream->done = moment_later(stream->done, moment);
+	context->any = moment_later(context->any, stream->done);
+	if (stream->legacy)
+		context->legacy = moment_later(context->legacy, stream->done);
+	else if (!(stream->flags & NON_BLOCKING))
+		context->blocking = moment_later(context->blocking, stream->done);
+}
+
+bool moment_is_reached(struct moment moment)
+{
+	if (moment.time && timing_now() < moment.time)
+		return false;
+	return !moment.host || host_functions_reached(moment.host);
+}
+
+void moment_wait(struct moment moment)
+{
+	struct timespec until = {.tv_sec = (time_t)(moment.time / 1000000000), .tv_nsec = (long)(moment.time % 1000000000)};
+	int saved = errno;
+
+	if (moment.time && timing_now() < moment.time)
+		while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL) == EINTR)
+			;
+	if (moment.host)
+		host_functions_wait(moment.host);
+	errno = saved;
+}
+
+/* Locked. When a launch may enter the queue. */
+static uint64_t room_at(CUcontext context)
+{
+	if (!context->queue)
+		context->queue = calloc(1, sizeof *context->queue);
+	return context->queue ? context->queue->done[context->queue->next % QUEUE] : 0;
+}
+
+/* Locked. The device is shared in time: with N processes at work on it, each kernel takes N times as long. */
+static void launch(CUstream stream, uint64_t duration, uint64_t now)
+{
+	CUcontext context = stream->context;
+	unsigned device = index_of(context->device);
+	uint64_t busy = timing_to_real(driver.state, duration);
+	uint64_t shared = busy * (1 + utilisation_others(driver.state, driver.row, device, now));
+	struct moment before = stream_moment(stream);
+	uint64_t start = most(before.time, now);
+
+	utilisation_add(&driver.state->lane[driver.row][device], start, start + shared, busy);
+	stream_advance(stream, (struct moment){start + shared, before.host});
+	if (context->queue)
+		context->queue->done[context->queue->next++ % QUEUE] = start + shared;
+}
+
+void stream_run(CUstream stream, uint64_t duration)
+{
+	for (;;) {
+		uint64_t now = timing_now(), room;
+
+		driver_lock();
+		room = room_at(stream->context);
+		if (room <= now) {
+			launch(stream, duration, now);
+			driver_unlock();
+			return;
+		}
+		driver_unlock();
+		moment_wait((struct moment){room, 0});
+	}
 }
 
 CUresult cuStreamCreateWithPriority(CUstream *stream, unsigned int flags, int priority)
 {
 	CUcontext context;
 	CUresult failure = current_context(&context);
-	CUstream fresh;
 
 	if (failure)
 		return failure;
-	if (!stream || flags > 1)
+	if (!stream || flags > NON_BLOCKING)
 		return CUDA_ERROR_INVALID_VALUE;
+	priority = priority > LEAST ? LEAST : priority < GREATEST ? GREATEST : priority;
 	driver_lock();
-	fresh = free_streams;
-	if (fresh)
-		free_streams = fresh->next_free;
-	else
-		fresh = calloc(1, sizeof *fresh);
-	if (fresh)
-		*fresh = (struct CUstream_st){STREAM_MAGIC, flags, priority, ++last_id, context, NULL};
+	*stream = new_stream(context, flags, priority);
 	driver_unlock();
-	*stream = fresh;
-	return fresh ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+	return *stream ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult cuStreamCreate(CUstream *stream, unsigned int flags)
@@ -76,17 +262,18 @@ CUresult cuStreamCreate(CUstream *stream, unsigned int flags)
 	return cuStreamCreateWithPriority(stream, flags, 0);
 }
 
+/* Returns at once: the context still waits for what is under way. */
 CUresult cuStreamDestroy_v2(CUstream stream)
 {
-	CUcontext context;
-	CUresult failure = is_default(stream) ? CUDA_ERROR_INVALID_HANDLE : check(stream, &context);
+	CUstream found;
+	CUresult failure = is_default(stream) ? CUDA_ERROR_INVALID_HANDLE : stream_find(stream, LEGACY_STREAM, &found);
 
 	if (failure)
 		return failure;
+	if (stream->capture)
+		capture_abandon(stream);
 	driver_lock();
-	stream->magic = 0;
-	stream->next_free = free_streams;
-	free_streams = stream;
+	end_stream(stream);
 	driver_unlock();
 	return CUDA_SUCCESS;
 }
@@ -96,66 +283,124 @@ CUresult cuStreamDestroy(CUstream stream)
 	return cuStreamDestroy_v2(stream);
 }
 
+static CUresult synchronize(CUstream handle, enum stream_kind kind)
+{
+	CUstream stream;
+	CUresult failure = stream_find(handle, kind, &stream);
+	struct moment moment;
+
+	if (failure)
+		return failure;
+	if (stream->capture)
+		return capture_invalidate(stream);
+	driver_lock();
+	moment = stream_moment(stream);
+	driver_unlock();
+	moment_wait(moment);
+	pools_release();
+	return CUDA_SUCCESS;
+}
+
 CUresult cuStreamSynchronize(CUstream stream)
 {
-	CUcontext context;
+	return synchronize(stream, LEGACY_STREAM);
+}
 
-	return check(stream, &context);
+CUresult cuStreamSynchronize_ptsz(CUstream stream)
+{
+	return synchronize(stream, THREAD_STREAM);
+}
+
+CUresult stream_wait_default(enum stream_kind kind)
+{
+	CUcontext context;
+	CUresult failure = current_context(&context);
+	struct moment moment;
+	CUstream stream;
+
+	if (failure || (!context->any.time && !context->any.host))
+		return failure;
+	failure = stream_find(NULL, kind, &stream);
+	if (failure)
+		return failure;
+	driver_lock();
+	moment = stream_moment(stream);
+	driver_unlock();
+	moment_wait(moment);
+	return CUDA_SUCCESS;
+}
+
+static CUresult query(CUstream handle, enum stream_kind kind)
+{
+	CUstream stream;
+	CUresult failure = stream_find(handle, kind, &stream);
+	struct moment moment;
+
+	if (failure)
+		return failure;
+	if (stream->capture)
+		return capture_invalidate(stream);
+	driver_lock();
+	moment = stream_moment(stream);
+	driver_unlock();
+	return moment_is_reached(moment) ? CUDA_SUCCESS : CUDA_ERROR_NOT_READY;
 }
 
 CUresult cuStreamQuery(CUstream stream)
 {
-	return cuStreamSynchronize(stream);
+	return query(stream, LEGACY_STREAM);
 }
 
-CUresult cuStreamWaitEvent(CUstream stream, CUevent event, unsigned int flags)
+CUresult cuStreamQuery_ptsz(CUstream stream)
 {
-	CUresult failure = cuStreamSynchronize(stream);
+	return query(stream, THREAD_STREAM);
+}
+
+/* Work of all streams, and a free's effect on the pools. */
+CUresult cuCtxSynchronize_v2(CUcontext context)
+{
+	CUcontext found;
+	CUresult failure = living_context(context, &found);
+	struct moment moment;
 
 	if (failure)
 		return failure;
-	if (!event || event->magic != EVENT_MAGIC)
-		return CUDA_ERROR_INVALID_HANDLE;
-	return flags > 1 ? CUDA_ERROR_INVALID_VALUE : CUDA_SUCCESS;
+	driver_lock();
+	moment = found->any;
+	driver_unlock();
+	moment_wait(moment);
+	pools_release();
+	return CUDA_SUCCESS;
+}
+
+CUresult cuCtxSynchronize(void)
+{
+	return cuCtxSynchronize_v2(NULL);
 }
 
 /* Answers one fact of a stream, of the type that VALUE points to. */
-#define FACT(name, type, default_value, stream_value) \
-	CUresult name(CUstream stream, type *value) \
+#define FACT_OF(name, type, kind, fact) \
+	CUresult name(CUstream handle, type *value) \
 	{ \
-		CUcontext context; \
-		CUresult failure = check(stream, &context); \
+		CUstream stream; \
+		CUresult failure = stream_find(handle, kind, &stream); \
 \
 		if (failure) \
 			return failure; \
 		if (!value) \
 			return CUDA_ERROR_INVALID_VALUE; \
-		*value = is_default(stream) ? (default_value) : (stream_value); \
+		*value = fact; \
 		return CUDA_SUCCESS; \
-	} \
-	CUresult name##_ptsz(CUstream stream, type *value) \
-	{ \
-		return name(stream, value); \
 	}
-FACT(cuStreamGetFlags, unsigned int, 0, stream->flags)
-FACT(cuStreamGetPriority, int, 0, stream->priority)
-FACT(cuStreamGetId, unsigned long long, (uintptr_t)stream == 2 ? 2 : 1, stream->id)
-FACT(cuStreamGetCtx, CUcontext, context, context)
-FACT(cuStreamGetDevice, CUdevice, context->device, context->device)
-FACT(cuStreamIsCapturing, CUstreamCaptureStatus, 0, 0)
+#define FACT(name, type, fact) FACT_OF(name, type, LEGACY_STREAM, fact) FACT_OF(name##_ptsz, type, THREAD_STREAM, fact)
+FACT(cuStreamGetFlags, unsigned int, stream->flags)
+FACT(cuStreamGetPriority, int, stream->priority)
+FACT(cuStreamGetId, unsigned long long, stream->id)
+FACT(cuStreamGetCtx, CUcontext, stream->context)
+FACT(cuStreamGetDevice, CUdevice, stream->context->device)
+FACT_OF(cuStreamGetGreenCtx, CUgreenCtx, LEGACY_STREAM, NULL)
 #undef FACT
-
-CUresult cuStreamGetGreenCtx(CUstream stream, CUgreenCtx *green)
-{
-	CUresult failure = cuStreamSynchronize(stream);
-
-	if (failure)
-		return failure;
-	if (!green)
-		return CUDA_ERROR_INVALID_VALUE;
-	*green = NULL;
-	return CUDA_SUCCESS;
-}
+#undef FACT_OF
 
 CUresult cuStreamGetCtx_v2(CUstream stream, CUcontext *context, CUgreenCtx *green)
 {
@@ -166,158 +411,74 @@ CUresult cuStreamGetCtx_v2(CUstream stream, CUcontext *context, CUgreenCtx *gree
 	return failure;
 }
 
-/* There is nothing before it in the stream: a host function runs at once, on the caller's thread. */
-CUresult cuLaunchHostFunc(CUstream stream, CUhostFn function, void *data)
+CUresult cuStreamGetCtx_v2_ptsz(CUstream stream, CUcontext *context, CUgreenCtx *green)
 {
-	CUresult failure = cuStreamSynchronize(stream);
+	CUresult failure = cuStreamGetCtx_ptsz(stream, context);
 
-	if (failure)
-		return failure;
-	if (!function)
-		return CUDA_ERROR_INVALID_VALUE;
-	function(data);
-	return CUDA_SUCCESS;
-}
-
-CUresult cuStreamAddCallback(CUstream stream, CUstreamCallback callback, void *data, unsigned int flags)
-{
-	CUresult failure = cuStreamSynchronize(stream);
-
-	if (failure)
-		return failure;
-	if (!callback || flags)
-		return CUDA_ERROR_INVALID_VALUE;
-	callback(stream, CUDA_SUCCESS, data);
-	return CUDA_SUCCESS;
-}
-
-CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
-{
-	static _Thread_local CUstreamCaptureMode thread_mode __attribute__((tls_model("initial-exec")));
-	CUstreamCaptureMode before = thread_mode;
-	CUresult failure = driver_ready();
-
-	if (failure)
-		return failure;
-	if (!mode || (int)*mode < 0 || (int)*mode > 2)
-		return CUDA_ERROR_INVALID_VALUE;
-	thread_mode = *mode;
-	*mode = before;
-	return CUDA_SUCCESS;
-}
-
-CUresult cuEventCreate(CUevent *event, unsigned int flags)
-{
-	CUcontext context;
-	CUresult failure = current_context(&context);
-	CUevent fresh;
-
-	if (failure)
-		return failure;
-	if (!event || flags > 7)
-		return CUDA_ERROR_INVALID_VALUE;
-	driver_lock();
-	fresh = free_events;
-	if (fresh)
-		free_events = fresh->next_free;
-	else
-		fresh = calloc(1, sizeof *fresh);
-	if (fresh)
-		*fresh = (struct CUevent_st){EVENT_MAGIC, flags, 0, NULL};
-	driver_unlock();
-	*event = fresh;
-	return fresh ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
-}
-
-static CUresult check_event(CUevent event)
-{
-	CUresult failure = driver_ready();
-
-	if (failure)
-		return failure;
-	return event && event->magic == EVENT_MAGIC ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
-}
-
-CUresult cuEventDestroy_v2(CUevent event)
-{
-	CUresult failure = check_event(event);
-
-	if (failure)
-		return failure;
-	driver_lock();
-	event->magic = 0;
-	event->next_free = free_events;
-	free_events = event;
-	driver_unlock();
-	return CUDA_SUCCESS;
-}
-
-CUresult cuEventDestroy(CUevent event)
-{
-	return cuEventDestroy_v2(event);
-}
-
-static int64_t now_ns(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-CUresult cuEventRecord(CUevent event, CUstream stream)
-{
-	CUresult failure = cuStreamSynchronize(stream);
-
-	if (!failure)
-		failure = check_event(event);
-	if (!failure)
-		event->recorded_ns = now_ns();
+	if (!failure && green)
+		*green = NULL;
 	return failure;
 }
 
-CUresult cuEventRecordWithFlags(CUevent event, CUstream stream, unsigned int flags)
+/* Attributes are hints here: the ones asked for are what a fresh stream has. */
+CUresult cuStreamGetAttribute(CUstream handle, CUstreamAttrID attribute, CUstreamAttrValue *value)
 {
-	return flags > 1 ? CUDA_ERROR_INVALID_VALUE : cuEventRecord(event, stream);
-}
+	CUstream stream;
+	CUresult failure = stream_find(handle, LEGACY_STREAM, &stream);
 
-CUresult cuEventQuery(CUevent event)
-{
-	return check_event(event);
-}
-
-CUresult cuEventSynchronize(CUevent event)
-{
-	return check_event(event);
-}
-
-CUresult cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end)
-{
-	CUresult failure = check_event(start);
-
-	if (!failure)
-		failure = check_event(end);
+	(void)attribute;
 	if (failure)
 		return failure;
-	if (!milliseconds)
+	if (!value)
 		return CUDA_ERROR_INVALID_VALUE;
-	if (!start->recorded_ns || !end->recorded_ns || (start->flags | end->flags) & NO_TIMING)
-		return CUDA_ERROR_INVALID_HANDLE;
-	*milliseconds = (float)(end->recorded_ns - start->recorded_ns) / 1e6f;
+	__builtin_memset(value, 0, sizeof *value);
 	return CUDA_SUCCESS;
 }
 
-CUresult cuEventElapsedTime_v2(float *milliseconds, CUevent start, CUevent end)
+CUresult cuStreamGetAttribute_ptsz(CUstream stream, CUstreamAttrID attribute, CUstreamAttrValue *value)
 {
-	return cuEventElapsedTime(milliseconds, start, end);
+	return cuStreamGetAttribute(stream, attribute, value);
 }
 
-/* The same functions for programs whose default stream is the thread's own. */
-CUresult cuStreamSynchronize_ptsz(CUstream stream) { return cuStreamSynchronize(stream); }
-CUresult cuStreamQuery_ptsz(CUstream stream) { return cuStreamQuery(stream); }
-CUresult cuStreamWaitEvent_ptsz(CUstream s, CUevent e, unsigned int flags) { return cuStreamWaitEvent(s, e, flags); }
-CUresult cuStreamGetCtx_v2_ptsz(CUstream s, CUcontext *c, CUgreenCtx *g) { return cuStreamGetCtx_v2(s, c, g); }
-CUresult cuLaunchHostFunc_ptsz(CUstream s, CUhostFn f, void *data) { return cuLaunchHostFunc(s, f, data); }
-CUresult cuStreamAddCallback_ptsz(CUstream s, CUstreamCallback c, void *d, unsigned int flags) { return cuStreamAddCallback(s, c, d, flags); }
-CUresult cuEventRecord_ptsz(CUevent e, CUstream s) { return cuEventRecord(e, s); }
-CUresult cuEventRecordWithFlags_ptsz(CUevent e, CUstream s, unsigned int flags) { return cuEventRecordWithFlags(e, s, flags); }
+CUresult cuStreamSetAttribute(CUstream handle, CUstreamAttrID attribute, const CUstreamAttrValue *value)
+{
+	CUstream stream;
+	CUresult failure = stream_find(handle, LEGACY_STREAM, &stream);
+
+	(void)attribute;
+	return failure ? failure : value ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuStreamSetAttribute_ptsz(CUstream stream, CUstreamAttrID attribute, const CUstreamAttrValue *value)
+{
+	return cuStreamSetAttribute(stream, attribute, value);
+}
+
+CUresult cuStreamCopyAttributes(CUstream to, CUstream from)
+{
+	CUstream found;
+	CUresult failure = stream_find(to, LEGACY_STREAM, &found);
+
+	return failure ? failure : stream_find(from, LEGACY_STREAM, &found);
+}
+
+CUresult cuStreamCopyAttributes_ptsz(CUstream to, CUstream from)
+{
+	return cuStreamCopyAttributes(to, from);
+}
+
+/* Where managed memory is attached to changes nothing here. */
+CUresult cuStreamAttachMemAsync(CUstream handle, CUdeviceptr address, size_t length, unsigned int flags)
+{
+	CUstream stream;
+	CUresult failure = stream_find(handle, LEGACY_STREAM, &stream);
+
+	(void)length;
+	(void)flags;
+	return failure ? failure : address ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuStreamAttachMemAsync_ptsz(CUstream stream, CUdeviceptr address, size_t length, unsigned int flags)
+{
+	return cuStreamAttachMemAsync(stream, address, length, flags);
+}
