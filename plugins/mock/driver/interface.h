@@ -43,13 +43,11 @@ struct mock_chip {
 	uint8_t common_ancestor[16];            /* by index of the other GPU: NVML's topology level */
 	uint8_t nvlinks[16];                    /* by index of the other GPU: NVLinks towards it */
 	uint32_t nvlink_count;                  /* active links, to GPUs or to switches */
-	uint32_t nvlink_version;                /* NVML's number: 2.0 is 3, 3.0 is 5, 4.0 is 6, 5.0 is 7 */
+	uint32_t nvlink_version;                /* NVML's number: 3.0 is 4, 4.0 is 6, 5.0 is 7 */
 	uint32_t nvlink_mbps;                   /* of one link, one way: MB/s */
 	uint32_t nvlink_switches;               /* 0: links lead to GPUs; else to so many switches, all to all */
 	uint32_t fabric_clique;                 /* 0: no fabric between machines; else the clique's number */
 	uint32_t unified;                       /* 1: memory is the host's: NVML does not answer for it */
-	uint32_t temperature_busy;              /* degrees Celsius at full load */
-	uint32_t cpus;                          /* of the NUMA node that the GPU is on: they are numbered through by node */
 };
 
 /* One scripted fault (fault.h says what each kind does). Times are on the machine's clock, in nanoseconds. */

@@ -43,13 +43,21 @@ static inline uint64_t nvml_ecc_errors(unsigned int index, bool uncorrected)
 
 nvmlDevice_t nvml_handle(unsigned int index);
 
+enum { NVML_NODE_CPUS = 16 };                   /* processors of a NUMA node */
+
+/* The address of a GPU. */
+void nvml_describe_pci(const struct mock_chip *chip, nvmlPciInfo_t *info);
+
+/* Percent of the last sampling period in which a GPU was busy. */
+unsigned int nvml_busy(unsigned int index);
+
 /* Text into a buffer, or why not. */
 nvmlReturn_t nvml_text(char *buffer, unsigned int length, const char *text);
 
 /* Physical memory in use by all living processes. */
 uint64_t nvml_memory_used(unsigned int index);
 
-/* A living process that holds something of a device. */
+/* A living process that holds something of a device, or a ghost that seems to. */
 struct nvml_client {
 	unsigned int pid;
 	uint64_t bytes;

@@ -1,4 +1,4 @@
-/* libnvidia-ml: which devices there are and what they are: count, handles, names, addresses, topology. Nothing here changes over time. */
+/* libnvidia-ml: which devices there are and what they are: count, handles, names, addresses. Nothing here changes over time. */
 #include "nvml_driver.h"
 
 #include <stdio.h>
@@ -140,15 +140,8 @@ nvmlReturn_t nvmlDeviceGetSerial(nvmlDevice_t device, char *serial, unsigned int
 	return chip->serial[0] ? nvml_text(serial, length, chip->serial) : NVML_ERROR_NOT_SUPPORTED;
 }
 
-nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *info)
+void nvml_describe_pci(const struct mock_chip *chip, nvmlPciInfo_t *info)
 {
-	nvmlReturn_t failure;
-	const struct mock_chip *chip = nvml_chip(device, &failure);
-
-	if (!chip)
-		return failure;
-	if (!info)
-		return NVML_ERROR_INVALID_ARGUMENT;
 	memset(info, 0, sizeof *info);
 	snprintf(info->busIdLegacy, sizeof info->busIdLegacy, "%04X:%02X:%02X.0", chip->pci_domain & 0xffff, chip->pci_bus & 0xff,
 	         chip->pci_slot & 0xff);
@@ -158,6 +151,18 @@ nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *info)
 	info->device = chip->pci_slot;
 	info->pciDeviceId = chip->pci_device_id;
 	info->pciSubSystemId = chip->pci_subsystem_id;
+}
+
+nvmlReturn_t nvmlDeviceGetPciInfo_v3(nvmlDevice_t device, nvmlPciInfo_t *info)
+{
+	nvmlReturn_t failure;
+	const struct mock_chip *chip = nvml_chip(device, &failure);
+
+	if (!chip)
+		return failure;
+	if (!info)
+		return NVML_ERROR_INVALID_ARGUMENT;
+	nvml_describe_pci(chip, info);
 	return NVML_SUCCESS;
 }
 
@@ -259,29 +264,27 @@ nvmlReturn_t nvmlDeviceGetMultiGpuBoard(nvmlDevice_t device, unsigned int *multi
 	return failure;
 }
 
-nvmlReturn_t nvmlDeviceGetTopologyCommonAncestor(nvmlDevice_t first, nvmlDevice_t second, nvmlGpuTopologyLevel_t *level)
+/* Class 3, display; sub-class 2, a 3D controller without a monitor. */
+nvmlReturn_t nvmlDeviceGetPciInfoExt(nvmlDevice_t device, nvmlPciInfoExt_t *info)
 {
 	nvmlReturn_t failure;
-	const struct mock_chip *chip = nvml_chip(first, &failure);
+	nvmlPciInfo_t plain;
+	const struct mock_chip *chip = nvml_chip(device, &failure);
 
-	if (!chip || !nvml_chip(second, &failure))
+	if (!chip)
 		return failure;
-	if (!level)
+	if (!info)
 		return NVML_ERROR_INVALID_ARGUMENT;
-	*level = chip->common_ancestor[second->index];
-	return NVML_SUCCESS;
-}
-
-/* Index 2 asks for NVLink; reads, writes and the rest go over PCIe as well. 0 is OK, 5 not supported. */
-nvmlReturn_t nvmlDeviceGetP2PStatus(nvmlDevice_t first, nvmlDevice_t second, nvmlGpuP2PCapsIndex_t index, nvmlGpuP2PStatus_t *status)
-{
-	nvmlReturn_t failure;
-	const struct mock_chip *chip = nvml_chip(first, &failure);
-
-	if (!chip || !nvml_chip(second, &failure))
-		return failure;
-	if (!status || first == second)
-		return NVML_ERROR_INVALID_ARGUMENT;
-	*status = (int)index != 2 || chip->nvlinks[second->index] ? 0 : 5;
+	if (info->version != (sizeof *info | 1u << 24))
+		return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+	nvml_describe_pci(chip, &plain);
+	info->domain = plain.domain;
+	info->bus = plain.bus;
+	info->device = plain.device;
+	info->pciDeviceId = plain.pciDeviceId;
+	info->pciSubSystemId = plain.pciSubSystemId;
+	info->baseClass = 3;
+	info->subClass = 2;
+	memcpy(info->busId, plain.busId, sizeof info->busId);
 	return NVML_SUCCESS;
 }

@@ -157,6 +157,15 @@ unsigned int nvml_clients(unsigned int index, struct nvml_client *clients, unsig
 			clients[found] = (struct nvml_client){(unsigned int)process->pid, bytes};
 		found += bytes > 0;
 	}
+	for (uint32_t i = 0; i < machine.state->facts.ghosts; i++) {
+		const struct mock_ghost *ghost = &machine.state->facts.ghost[i];
+
+		if (ghost->gpu != index || !ghost->pid)
+			continue;
+		if (found < room)
+			clients[found] = (struct nvml_client){(unsigned int)ghost->pid, ghost->bytes};
+		found++;
+	}
 	pthread_mutex_unlock(&lock);
 	return found;
 }

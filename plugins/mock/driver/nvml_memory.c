@@ -14,6 +14,8 @@ nvmlReturn_t nvmlDeviceGetMemoryInfo_v2(nvmlDevice_t device, nvmlMemory_v2_t *me
 		return NVML_ERROR_INVALID_ARGUMENT;
 	if (memory->version != (sizeof *memory | 2u << 24))
 		return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+	if (chip->unified)
+		return NVML_ERROR_NOT_SUPPORTED;        /* the memory is the host's: it is no part of the GPU */
 	memory->total = chip->memory_bytes;
 	memory->reserved = chip->reserved_bytes;
 	memory->used = nvml_memory_used(device->index);
@@ -137,15 +139,4 @@ nvmlReturn_t nvmlDeviceGetMPSComputeRunningProcesses_v3(nvmlDevice_t device, uns
 {
 	(void)infos;
 	return none(device, count);
-}
-
-/* Kernels take no time here, so there is never a sample newer than the last. */
-nvmlReturn_t nvmlDeviceGetProcessUtilization(nvmlDevice_t device, nvmlProcessUtilizationSample_t *samples, unsigned int *count,
-                                             unsigned long long since)
-{
-	nvmlReturn_t failure = none(device, count);
-
-	(void)samples;
-	(void)since;
-	return failure ? failure : NVML_ERROR_NOT_FOUND;
 }

@@ -1,5 +1,7 @@
-/* libnvidia-ml: what changes on a real GPU while it works: load, temperature, power, clocks, modes, ECC. Here a GPU is always idle. */
+/* libnvidia-ml: modes, limits, and what a board says of itself. None of it changes here. What follows the load is in nvml_load.c. */
 #include "nvml_driver.h"
+
+#include <stdio.h>
 
 /* A number, once the handle and the place for the answer are good. */
 static nvmlReturn_t give(nvmlDevice_t device, void *place, unsigned int *value, unsigned int (*read)(const struct mock_chip *chip))
@@ -18,11 +20,7 @@ static nvmlReturn_t give(nvmlDevice_t device, void *place, unsigned int *value, 
 #define READS(name, expression) static unsigned int name(const struct mock_chip *chip) { (void)chip; return (expression); }
 READS(zero, 0)
 READS(one, 1)
-READS(temperature, chip->temperature)
-READS(power, chip->power_idle_mw)
 READS(power_limit, chip->power_limit_mw)
-READS(idle_state, 8)                            /* P8 */
-READS(ecc, chip->ecc == 2)
 READS(pcie_generation, chip->pcie_generation)
 READS(pcie_width, chip->pcie_width)
 #undef READS
@@ -32,13 +30,10 @@ READS(pcie_width, chip->pcie_width)
 	{ \
 		return give(device, value, (unsigned int *)value, read); \
 	}
-ANSWERS(nvmlDeviceGetPowerUsage, unsigned int, power)
 ANSWERS(nvmlDeviceGetEnforcedPowerLimit, unsigned int, power_limit)
 ANSWERS(nvmlDeviceGetPowerManagementLimit, unsigned int, power_limit)
 ANSWERS(nvmlDeviceGetPowerManagementDefaultLimit, unsigned int, power_limit)
 ANSWERS(nvmlDeviceGetPersistenceMode, nvmlEnableState_t, one)
-ANSWERS(nvmlDeviceGetPerformanceState, nvmlPstates_t, idle_state)
-ANSWERS(nvmlDeviceGetPowerState, nvmlPstates_t, idle_state)
 ANSWERS(nvmlDeviceGetDisplayActive, nvmlEnableState_t, zero)
 ANSWERS(nvmlDeviceGetDisplayMode, nvmlEnableState_t, zero)
 ANSWERS(nvmlDeviceGetComputeMode, nvmlComputeMode_t, zero)
@@ -46,24 +41,12 @@ ANSWERS(nvmlDeviceGetVirtualizationMode, nvmlGpuVirtualizationMode_t, zero)
 ANSWERS(nvmlDeviceGetCurrPcieLinkGeneration, unsigned int, pcie_generation)
 ANSWERS(nvmlDeviceGetMaxPcieLinkGeneration, unsigned int, pcie_generation)
 ANSWERS(nvmlDeviceGetCurrPcieLinkWidth, unsigned int, pcie_width)
+ANSWERS(nvmlDeviceGetGpuMaxPcieLinkGeneration, unsigned int, pcie_generation)
+ANSWERS(nvmlDeviceGetPcieReplayCounter, unsigned int, zero)
+ANSWERS(nvmlDeviceGetPowerManagementMode, nvmlEnableState_t, one)
 ANSWERS(nvmlDeviceGetMaxPcieLinkWidth, unsigned int, pcie_width)
 ANSWERS(nvmlDeviceIsMigDeviceHandle, unsigned int, zero)
 #undef ANSWERS
-
-nvmlReturn_t nvmlDeviceGetUtilizationRates(nvmlDevice_t device, nvmlUtilization_t *utilization)
-{
-	unsigned int gpu;
-	nvmlReturn_t failure = give(device, utilization, &gpu, zero);
-
-	if (!failure)
-		*utilization = (nvmlUtilization_t){.gpu = gpu, .memory = 0};
-	return failure;
-}
-
-nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, nvmlTemperatureSensors_t sensor, unsigned int *degrees)
-{
-	return (int)sensor ? NVML_ERROR_INVALID_ARGUMENT : give(device, degrees, degrees, temperature);
-}
 
 nvmlReturn_t nvmlDeviceGetFanSpeed(nvmlDevice_t device, unsigned int *percent)
 {
@@ -75,32 +58,6 @@ nvmlReturn_t nvmlDeviceGetFanSpeed(nvmlDevice_t device, unsigned int *percent)
 	return give(device, percent, percent, zero);
 }
 
-nvmlReturn_t nvmlDeviceGetEccMode(nvmlDevice_t device, nvmlEnableState_t *now, nvmlEnableState_t *pending)
-{
-	nvmlReturn_t failure;
-	const struct mock_chip *chip = nvml_chip(device, &failure);
-
-	if (chip && !chip->ecc)
-		return NVML_ERROR_NOT_SUPPORTED;
-	failure = give(device, now, (unsigned int *)now, ecc);
-	return failure ? failure : give(device, pending, (unsigned int *)pending, ecc);
-}
-
-nvmlReturn_t nvmlDeviceGetTotalEccErrors(nvmlDevice_t device, nvmlMemoryErrorType_t type, nvmlEccCounterType_t counter,
-                                         unsigned long long *errors)
-{
-	nvmlEnableState_t now, pending;
-	nvmlReturn_t failure = nvmlDeviceGetEccMode(device, &now, &pending);
-
-	(void)counter;
-	if (failure)
-		return failure;
-	if (!errors || (int)type < 0 || (int)type > 1)
-		return NVML_ERROR_INVALID_ARGUMENT;
-	*errors = nvml_ecc_errors(device->index, (int)type == 1);
-	return (int)now ? NVML_SUCCESS : NVML_ERROR_NOT_SUPPORTED;
-}
-
 nvmlReturn_t nvmlDeviceValidateInforom(nvmlDevice_t device)
 {
 	nvmlReturn_t failure;
@@ -109,49 +66,43 @@ nvmlReturn_t nvmlDeviceValidateInforom(nvmlDevice_t device)
 	return failure;
 }
 
-/* NVML_CLOCK_GRAPHICS 0, SM 1, MEM 2, VIDEO 3. */
-static nvmlReturn_t clock_of(nvmlDevice_t device, nvmlClockType_t type, unsigned int *mhz, unsigned int share)
+/* Down to half the limit, as boards allow about. */
+nvmlReturn_t nvmlDeviceGetPowerManagementLimitConstraints(nvmlDevice_t device, unsigned int *least, unsigned int *most)
 {
-	nvmlReturn_t failure;
-	const struct mock_chip *chip = nvml_chip(device, &failure);
+	nvmlReturn_t failure = give(device, most, most, power_limit);
 
-	if (!chip)
-		return failure;
-	if (!mhz || (int)type < 0 || (int)type > 3)
-		return NVML_ERROR_INVALID_ARGUMENT;
-	*mhz = ((int)type == 2 ? chip->clock_memory_mhz : chip->clock_graphics_mhz) / share;
-	return NVML_SUCCESS;
-}
-
-nvmlReturn_t nvmlDeviceGetMaxClockInfo(nvmlDevice_t device, nvmlClockType_t type, unsigned int *mhz)
-{
-	return clock_of(device, type, mhz, 1);
-}
-
-nvmlReturn_t nvmlDeviceGetClockInfo(nvmlDevice_t device, nvmlClockType_t type, unsigned int *mhz)
-{
-	return clock_of(device, type, mhz, 4);          /* idle clocks are some fraction; a guess that nothing depends on */
-}
-
-static nvmlReturn_t no_load(nvmlDevice_t device, unsigned int *percent, unsigned int *period_us)
-{
-	nvmlReturn_t failure = give(device, percent, percent, zero);
-
-	if (!failure && !period_us)
+	if (!failure && !least)
 		return NVML_ERROR_INVALID_ARGUMENT;
 	if (!failure)
-		*period_us = 167000;                    /* the sampling period that drivers report */
+		*least = *most / 2;
 	return failure;
 }
 
-nvmlReturn_t nvmlDeviceGetEncoderUtilization(nvmlDevice_t device, unsigned int *percent, unsigned int *period_us)
+nvmlReturn_t nvmlDeviceGetPcieThroughput(nvmlDevice_t device, nvmlPcieUtilCounter_t counter, unsigned int *kilobytes)
 {
-	return no_load(device, percent, period_us);
+	return (int)counter < 0 || (int)counter > 1 ? NVML_ERROR_INVALID_ARGUMENT : give(device, kilobytes, kilobytes, zero);
 }
 
-nvmlReturn_t nvmlDeviceGetDecoderUtilization(nvmlDevice_t device, unsigned int *percent, unsigned int *period_us)
+nvmlReturn_t nvmlDeviceGetNumFans(nvmlDevice_t device, unsigned int *fans)
 {
-	return no_load(device, percent, period_us);
+	nvmlReturn_t failure = give(device, fans, fans, one);
+
+	if (!failure && !nvml_state()->facts.chip[device->index].fan)
+		*fans = 0;
+	return failure;
+}
+
+/* By the chip's generation; the rest is made up. */
+nvmlReturn_t nvmlDeviceGetVbiosVersion(nvmlDevice_t device, char *version, unsigned int length)
+{
+	nvmlReturn_t failure;
+	const struct mock_chip *chip = nvml_chip(device, &failure);
+	char text[32];
+
+	if (!chip)
+		return failure;
+	snprintf(text, sizeof text, "%02X.00.00.00.01", 0x8a + chip->architecture);
+	return nvml_text(version, length, text);
 }
 
 /* MIG mode is off wherever the chip has it. */

@@ -86,7 +86,7 @@ _Static_assert(offsetof(struct state, generation) == 16, "head of the state file
 _Static_assert(offsetof(struct state, latency_ns) == 24, "head of the state file");
 _Static_assert(offsetof(struct state, facts) == 40, "head of the state file");
 _Static_assert(sizeof(struct state_version) == 56, "one version");
-_Static_assert(sizeof(struct mock_chip) == 952, "facts of one GPU");
+_Static_assert(sizeof(struct mock_chip) == 944, "facts of one GPU");
 _Static_assert(sizeof(struct mock_fault) == 168, "one fault");
 _Static_assert(sizeof(struct state_fault) == 256, "one fault and its counters");
 _Static_assert(sizeof(struct state_cell) == 128, "one process on one device");

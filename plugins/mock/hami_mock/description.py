@@ -78,6 +78,8 @@ class Description:
     gpus: tuple[Gpu, ...]
     levels: tuple[tuple[int, ...], ...]
     nvlinks: tuple[tuple[int, ...], ...]
+    switches: int  # that the links lead to, all to all; 0: they lead to the other GPU
+    fabric_clique: int  # 0: no fabric between machines
     ghosts: tuple[Ghost, ...]
     faults: tuple[Fault, ...]
     seed: int
@@ -117,13 +119,15 @@ def parse(text: str, source: str) -> Description:
         raise top.fault("machine", "host: is the name of the machine without a simulation; choose another")
     profile_of = finder(top.table("profiles", {}), top.table("defaults", {}).only("profile"))
     gpus = _gpus(top, machine, profile_of)
-    links = top.table("links", {}).only("pci", "nvlink")
+    links = top.table("links", {}).only("pci", "nvlink", "fabric_clique")
     return Description(
         machine=machine,
         driver=_driver(top.table("driver")),
         gpus=gpus,
         levels=_levels(links, gpus),
         nvlinks=_nvlinks(links, gpus),
+        switches=_switches(links),
+        fabric_clique=links.whole("fabric_clique", 0, 2**31 - 1, 0),
         ghosts=_ghosts(top, gpus),
         faults=_faults(top, gpus),
         seed=top.whole("seed", 0, 2**63 - 1, 0),
@@ -219,20 +223,28 @@ def default_uuid(machine: str, index: int) -> str:
 
 
 def _levels(links: Table, gpus: tuple[Gpu, ...]) -> tuple[tuple[int, ...], ...]:
-    """Who meets where on PCIe: as listed, else at the NUMA node if that is one, else across the system."""
+    """Who meets where on PCIe: as listed; else on their bus or in their NUMA node, if that is one; else across the system."""
     named = {(a, b): level for a, b, level in links.pairs("pci", len(gpus), LEVELS)}
 
     def level(a: Gpu, b: Gpu) -> int:
         if a.index == b.index:
             return 0
         near = LEVELS["NODE"] if a.numa == b.numa != -1 else LEVELS["SYS"]
+        if (a.domain, a.bus) == (b.domain, b.bus):
+            near = LEVELS["PIX"]
         return named.get((min(a.index, b.index), max(a.index, b.index)), near)
 
     return tuple(tuple(level(a, b) for b in gpus) for a in gpus)
 
 
+def _switches(links: Table) -> int:
+    """Links from all to all go through a switch, if it is not said that they do not; those of pairs are cables."""
+    table = links.table("nvlink", {})
+    return table.whole("switches", 0, 18, int("all_to_all" in table.data))
+
+
 def _nvlinks(links: Table, gpus: tuple[Gpu, ...]) -> tuple[tuple[int, ...], ...]:
-    table = links.table("nvlink", {}).only("all_to_all", "pairs")
+    table = links.table("nvlink", {}).only("all_to_all", "switches", "pairs")
     everywhere = table.whole("all_to_all", 0, 36, 0)
     named = {(a, b): count for a, b, count in table.pairs("pairs", len(gpus), None)}
 

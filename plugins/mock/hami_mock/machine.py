@@ -1,4 +1,4 @@
-"""A simulated machine as a folder: ``lib/`` with the driver libraries and ``state`` beside it: install, and read the truth.
+"""A simulated machine as a folder: ``lib/`` with the drivers, ``state`` and ``sys/`` beside it: install, and read the truth.
 
 Programs use it by ``LD_LIBRARY_PATH=<folder>/lib``; the libraries find the state as ``../state`` from where they lie.
 """
@@ -19,6 +19,8 @@ from hami_mock.description import load, shipped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from hami_mock.description import Description
 
 
 @frozen
@@ -85,6 +87,7 @@ def install(name_or_path: str, folder: Path) -> Machine:
     folder = folder.absolute()
     with _alone(folder):
         drivers.put(folder / "lib", description.driver.missing)
+        _put_devices(folder / "sys/bus/pci/devices", description)
         _put_state(folder / "state", facts)
     return Machine(description.machine, folder, tuple(gpu.uuid for gpu in description.gpus))
 
@@ -99,6 +102,17 @@ def _alone(folder: Path) -> Iterator[None]:
     with file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _put_devices(folder: Path, description: Description) -> None:
+    """The GPUs as the kernel describes them in sysfs, below the machine's folder, which is its driver root."""
+    for gpu in description.gpus:
+        device = folder / f"{gpu.domain:04x}:{gpu.bus:02x}:{gpu.slot:02x}.0"
+        device.mkdir(parents=True, exist_ok=True)
+        (device / "numa_node").write_text(f"{gpu.numa}\n")
+        (device / "vendor").write_text("0x10de\n")
+        (device / "device").write_text(f"0x{gpu.profile.pci_device >> 16:04x}\n")
+        (device / "class").write_text("0x030200\n")  # 3D controller
 
 
 def _put_state(path: Path, facts: object) -> None:

@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "profiles"
 ARCHITECTURES = {"volta": 5, "turing": 6, "ampere": 7, "ada": 8, "hopper": 9, "blackwell": 10}  # NVML's numbers
-BRANDS = {"tesla": 2, "nvidia": 14}  # NVML's numbers
+BRANDS = {"tesla": 2, "nvidia-rtx": 13, "nvidia": 14}  # NVML's numbers
 ECC = {"none": 0, "off": 1, "on": 2}
 MIG = {"none": 0, "disabled": 1}
+NVLINK = {"none": 0, "2.0": 2, "3.0": 4, "4.0": 6, "5.0": 7}  # NVML's numbers of versions
+NVLINK_MBPS = {0: 0, 2: 25781, 4: 25000, 6: 26562, 7: 53125}  # MB/s of one link, one way
 
 
 @frozen
@@ -45,6 +47,8 @@ class Profile:
     ecc: int
     mig: int
     fan: bool
+    nvlink: int  # version; 0: none
+    unified: bool  # memory is the host's, and NVML does not answer for it
     attributes: tuple[tuple[int, int], ...]  # CUdevice_attribute, value
 
 
@@ -90,7 +94,8 @@ def _shipped() -> dict[str, dict[str, Any]]:
 
 KEYS = (
     "name arch brand pci_device pci_subsystem cc memory_mib reserved_mib context_mib sm cores_per_sm clock_mhz "
-    "memory_clock_mhz power_limit_w power_idle_w temperature pcie_generation pcie_width ecc mig fan attributes extends"
+    "memory_clock_mhz power_limit_w power_idle_w temperature pcie_generation pcie_width ecc mig fan nvlink unified "
+    "attributes extends"
 ).split()
 
 
@@ -122,6 +127,8 @@ def _profile(table: Table) -> Profile:
         ecc=table.choice("ecc", ECC),
         mig=table.choice("mig", MIG),
         fan=table.flag("fan"),
+        nvlink=table.choice("nvlink", NVLINK),
+        unified=table.flag("unified"),
         attributes=tuple(sorted(attributes.items())),
     )
 

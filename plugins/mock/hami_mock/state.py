@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from hami_core.errors import StateError
 from hami_mock.drivers import LIBRARIES
 from hami_mock.faults import KINDS
+from hami_mock.profiles import NVLINK_MBPS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,6 +52,9 @@ def compile_facts(description: Description) -> Any:
         _fill(facts.chip[gpu.index], gpu)
         facts.chip[gpu.index].common_ancestor = _row(description.levels[gpu.index])
         facts.chip[gpu.index].nvlinks = _row(description.nvlinks[gpu.index])
+        facts.chip[gpu.index].nvlink_count = _links(description, gpu.index)
+        facts.chip[gpu.index].nvlink_switches = description.switches
+        facts.chip[gpu.index].fabric_clique = description.fabric_clique
     facts.seed, facts.time_scale_ppm = description.seed, description.time_scale
     facts.missing = "".join(f"{name}\n" for name in description.driver.missing).encode()
     facts.faults, facts.ghosts = len(description.faults), len(description.ghosts)
@@ -61,6 +65,12 @@ def compile_facts(description: Description) -> Any:
         one.gpu, one.bytes, one.pid, one.sm = ghost.gpu, ghost.memory * MIB, ghost.pid, ghost.sm
     facts.digest = list(hashlib.sha256(ffi.buffer(facts)).digest())
     return facts
+
+
+def _links(description: Description, index: int) -> int:
+    """Links of one GPU: by a switch each reaches everybody, by cables each one other."""
+    towards = description.nvlinks[index]
+    return max(towards, default=0) if description.switches else sum(towards)
 
 
 def fill_fault(place: Any, fault: Fault) -> None:
@@ -89,6 +99,8 @@ def _fill(chip: Any, gpu: Gpu) -> None:
     chip.power_idle_mw, chip.power_limit_mw = profile.power_idle * 1000, profile.power_limit * 1000
     chip.clock_graphics_mhz, chip.clock_memory_mhz = profile.clock, profile.memory_clock
     chip.pcie_generation, chip.pcie_width = profile.pcie_generation, profile.pcie_width
+    chip.nvlink_version, chip.nvlink_mbps = profile.nvlink, NVLINK_MBPS[profile.nvlink]
+    chip.unified = profile.unified
     for number, value in (*profile.attributes, *_placed(gpu)):
         chip.attributes[number] = value
 
