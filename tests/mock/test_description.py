@@ -36,7 +36,15 @@ SECOND = "[[gpus]]\nindex = 1"
         ("t4-node", 1, "Tesla T4", 15360),
         ("t4x4", 4, "Tesla T4", 15360),
         ("dgx-a100", 8, "NVIDIA A100-SXM4-40GB", 40960),
+        ("dgx-a100-80gb", 8, "NVIDIA A100-SXM4-80GB", 81920),
         ("dgx-h100", 8, "NVIDIA H100 80GB HBM3", 81559),
+        ("h200", 8, "NVIDIA H200", 143771),
+        ("b200", 8, "NVIDIA B200", 183359),
+        ("gb200", 4, "NVIDIA GB200", 189471),
+        ("l40s-node", 4, "NVIDIA L40S", 46068),
+        ("a30-node", 2, "NVIDIA A30", 24576),
+        ("rtxpro6000", 2, "NVIDIA RTX PRO 6000 Blackwell Server Edition", 97887),
+        ("no-gpus", 0, "", 0),
     ],
 )
 def test_the_shipped_machines_are_what_they_are_called(name: str, gpus: int, model: str, memory: int) -> None:
@@ -177,7 +185,9 @@ def test_a_machine_has_at_most_sixteen_gpus() -> None:
 
 
 def test_a_name_that_nobody_knows_is_answered_with_those_there_are() -> None:
-    with pytest.raises(DescriptionError, match="t4-nod: no such machine; there are dgx-a100, dgx-h100, t4-node, t4x4"):
+    with pytest.raises(
+        DescriptionError, match="t4-nod: no such machine; there are a30-node, b200, dgx-a100, dgx-a100-80gb, dgx-h100, "
+    ):
         load("t4-nod")
     with pytest.raises(DescriptionError, match=r"none\.toml: cannot be read"):
         load("none.toml")

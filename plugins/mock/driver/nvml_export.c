@@ -9,10 +9,14 @@
 enum {
 	TABLE_BYTES = 0x1000,
 	WORDS = TABLE_BYTES / 8,
+	SLOT_JOINED_BY = 23,                    /* (bus id, bus id, out): `topo -m` */
 	SLOT_LOG = 26,
+	SLOT_MONITORED = 72,                    /* (device, out): not 0 where `dmon` and `pmon` work */
 	SLOT_HANDLE_BY_INDEX = 81,
+	SLOT_SAMPLES = 145,                     /* (device, since, out, count, samples) of processes: `pmon` */
 	SLOT_RELAXED_ORDERING = 165,            /* (device, number, out) */
 	SLOT_PROCESSES = 213,                   /* and the two after it: compute, graphics, MPS; which is which does not matter here */
+	SLOT_NUMA_ID = 241,                     /* of the GPU's own memory: `topo -m` */
 	SLOT_SPARSE_MODE = 249,
 };
 
@@ -49,10 +53,46 @@ static nvmlReturn_t answer_zero(nvmlDevice_t device, unsigned int *value)
 	return NVML_SUCCESS;
 }
 
+static nvmlReturn_t monitored(nvmlDevice_t device, unsigned int *value)
+{
+	nvmlReturn_t failure = answer_zero(device, value);
+
+	if (!failure && value)
+		*value = 1;
+	return failure;
+}
+
+/* How a sample looks is not known, so there are none: `pmon` shows who holds memory, and no utilisation. */
+static nvmlReturn_t no_samples(nvmlDevice_t device, unsigned long long since, unsigned int *what, unsigned int *count)
+{
+	(void)since;
+	(void)what;
+	return answer_zero(device, count);
+}
+
 static nvmlReturn_t relaxed_ordering(nvmlDevice_t device, unsigned int which, unsigned int *value)
 {
 	(void)which;
 	return answer_zero(device, value);
+}
+
+/* What joins two GPUs, by their bus ids: 0 PIX, 1 PXB, 2 PHB, 3 NODE, 4 SYS, and from 5 on so many NVLinks more than 4. */
+static nvmlReturn_t joined_by(const char *first, const char *second, unsigned int *what)
+{
+	nvmlDevice_t one, other;
+	nvmlGpuTopologyLevel_t level;
+	nvmlReturn_t failure = nvmlDeviceGetHandleByPciBusId_v2(first, &one);
+	unsigned int links;
+
+	if (!failure)
+		failure = nvmlDeviceGetHandleByPciBusId_v2(second, &other);
+	if (!failure)
+		failure = nvmlDeviceGetTopologyCommonAncestor(one, other, &level);
+	if (failure)
+		return failure;
+	links = nvml_state()->facts.chip[one->index].nvlinks[other->index];
+	*what = links ? 4 + links : level ? (unsigned int)level / 10 - 1 : 0;
+	return NVML_SUCCESS;
 }
 
 static nvmlReturn_t not_supported(void)
@@ -104,7 +144,11 @@ nvmlReturn_t nvmlInternalGetExportTable(const void **table, const void *id)
 		return NVML_ERROR_NOT_FOUND;
 	for (int slot = 1; slot < WORDS; slot++)
 		words[slot] = (uintptr_t)answer_zero;
+	words[SLOT_JOINED_BY] = (uintptr_t)joined_by;
+	words[SLOT_NUMA_ID] = (uintptr_t)not_supported;
 	words[SLOT_LOG] = (uintptr_t)accept;
+	words[SLOT_MONITORED] = (uintptr_t)monitored;
+	words[SLOT_SAMPLES] = (uintptr_t)no_samples;
 	words[SLOT_HANDLE_BY_INDEX] = (uintptr_t)nvmlDeviceGetHandleByIndex_v2;
 	words[SLOT_PROCESSES] = (uintptr_t)list_processes;
 	words[SLOT_PROCESSES + 1] = (uintptr_t)list_none;

@@ -13,7 +13,7 @@ enum { GPU = 0, SWITCH = 2 };                   /* types of a link's far end */
 enum { P2P_NVLINK = 2, P2P_LAST = 5, P2P_OK = 0, P2P_NOT_SUPPORTED = 5 };
 enum { FABRIC_NOT_SUPPORTED = 0, FABRIC_COMPLETED = 3 };
 enum { AMPERE = 7 };
-enum { SWITCH_BUS = 0xc0, SWITCH_AMPERE = 0x1af110de, SWITCH_HOPPER = 0x22a310de };
+enum { SWITCH_BUS = 0xff, SWITCH_AMPERE = 0x1af110de, SWITCH_HOPPER = 0x22a310de };
 enum { LEVEL_INTERNAL = 0 };
 
 /* The chip if LINK is a link that NVML may be asked about and PLACE is a place for the answer. */
@@ -105,10 +105,11 @@ nvmlReturn_t nvmlDeviceGetNvLinkRemoteDeviceType(nvmlDevice_t device, unsigned i
 static void describe_switch(const struct mock_chip *chip, unsigned int number, nvmlPciInfo_t *info)
 {
 	memset(info, 0, sizeof *info);
-	info->bus = SWITCH_BUS + number;
+	info->bus = SWITCH_BUS;
+	info->device = number;
 	info->pciDeviceId = chip->architecture > AMPERE ? SWITCH_HOPPER : SWITCH_AMPERE;
-	snprintf(info->busId, sizeof info->busId, "00000000:%02X:00.0", info->bus & 0xff);
-	snprintf(info->busIdLegacy, sizeof info->busIdLegacy, "0000:%02X:00.0", info->bus & 0xff);
+	snprintf(info->busId, sizeof info->busId, "00000000:%02X:%02X.0", info->bus & 0xff, number & 0xff);
+	snprintf(info->busIdLegacy, sizeof info->busIdLegacy, "0000:%02X:%02X.0", info->bus & 0xff, number & 0xff);
 }
 
 nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t device, unsigned int link, nvmlPciInfo_t *info)

@@ -37,8 +37,13 @@ def machines(output: str) -> None:
     if output == "json":
         show_json({"machines": [{"name": one.machine, "gpus": [gpu.profile.name for gpu in one.gpus]} for one in found]})
         return
-    rows = [(one.machine, str(len(one.gpus)), one.gpus[0].profile.name, str(one.gpus[0].profile.memory)) for one in found]
-    show(table([("MACHINE", "left"), ("GPUS", "right"), ("MODEL", "left"), ("MiB EACH", "right")], rows))
+    rows = [
+        (one.machine, str(number or "-"), model, str(memory or "-"), one.joint)
+        for one in found
+        for model, memory, number in one.models or (("-", 0, 0),)
+    ]
+    columns = [("MACHINE", "left"), ("GPUS", "right"), ("MODEL", "left"), ("MiB EACH", "right"), ("JOINED BY", "left")]
+    show(table(columns, rows))
 
 
 @mock.command()

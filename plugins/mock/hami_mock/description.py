@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,18 @@ class Description:
     faults: tuple[Fault, ...]
     seed: int
     time_scale: int  # millionths: how long a second of the machine really takes
+
+    @property
+    def models(self) -> tuple[tuple[str, int, int], ...]:
+        """(name, MiB, how many), in the order of their first GPU."""
+        counts = Counter((gpu.profile.name, gpu.profile.memory) for gpu in self.gpus)
+        return tuple((name, memory, number) for (name, memory), number in counts.items())
+
+    @property
+    def joint(self) -> str:
+        """What joins its GPUs best, in nvidia-smi's words: NV12 is 12 NVLinks."""
+        links = max((count for row in self.nvlinks for count in row), default=0)
+        return f"NV{links}" if links else "PCIe" if len(self.gpus) > 1 else "-"
 
 
 def shipped() -> tuple[str, ...]:
