@@ -17,6 +17,7 @@
 
 #define TABLE_MOST_BYTES 65536u		/* 4 KiB seen; a longer one is taken for damage and not handed out */
 #define SLOT_BY_INDEX 81u
+#define SLOT_SAMPLES 145u		/* (device, since, out, count, samples): use of processes, for pmon */
 #define SLOT_PROCESSES 213u		/* and the two after it */
 #define PROCESS_LISTS 3u
 #define ENTRY_BYTES 4128u		/* of a process: pid at 0, bytes at 8, instances at 16 and 20, its name from 32 */
@@ -27,10 +28,12 @@ static const uint8_t table_id[16] = {
 };
 
 typedef nvmlReturn_t by_index_function(unsigned int, void *, uintptr_t, uintptr_t, uintptr_t, uintptr_t);
+typedef nvmlReturn_t samples_function(nvmlDevice_t, unsigned long long, void *, unsigned int *, void *);
 typedef nvmlReturn_t list_function(nvmlDevice_t, unsigned int *, uint8_t *);
 
 /* The driver's slots behind ours; written before the copy is published. */
 static by_index_function *driver_by_index;
+static samples_function *driver_samples;
 static list_function *driver_lists[PROCESS_LISTS];
 
 /* The handle is of the driver's private kind, so its own slot is asked, with its own number of the device. */
@@ -40,6 +43,16 @@ static nvmlReturn_t by_index(unsigned int index, void *device, uintptr_t a, uint
 	nvmlReturn_t result = vgpu_nvml_driver_ordinal(index, &driver_index);
 
 	return result == NVML_SUCCESS ? driver_by_index(driver_index, device, a, b, c, d) : result;
+}
+
+/* How a sample looks is not known, so nobody's can be told from others': all are left out. */
+static nvmlReturn_t samples(nvmlDevice_t device, unsigned long long since, void *what, unsigned int *count, void *entries)
+{
+	nvmlReturn_t result = driver_samples(device, since, what, count, entries);
+
+	if (count)
+		*count = 0;
+	return result;
 }
 
 /* Bytes that process PID of this grant holds of the device at PLACE of the region; 0: none of ours, or holds nothing. */
@@ -126,6 +139,7 @@ static void **make_copy(void *const *table)
 		return NULL;
 	memcpy(copy, table, bytes);
 	replace(copy, bytes / sizeof(void *), SLOT_BY_INDEX, (void *)by_index, (void **)&driver_by_index);
+	replace(copy, bytes / sizeof(void *), SLOT_SAMPLES, (void *)samples, (void **)&driver_samples);
 	for (unsigned i = 0; i < PROCESS_LISTS; i++)
 		replace(copy, bytes / sizeof(void *), SLOT_PROCESSES + i, (void *)lists[i], (void **)&driver_lists[i]);
 	return copy;

@@ -91,6 +91,19 @@ nvmlReturn_t nvmlDeviceGetTemperature(nvmlDevice_t device, nvmlTemperatureSensor
 	return (int)sensor ? NVML_ERROR_INVALID_ARGUMENT : give(device, degrees, warmth);
 }
 
+nvmlReturn_t nvmlDeviceGetTemperatureV(nvmlDevice_t device, nvmlTemperature_t *temperature)
+{
+	nvmlReturn_t failure;
+
+	if (!nvml_chip(device, &failure))
+		return failure;
+	if (!temperature)
+		return NVML_ERROR_INVALID_ARGUMENT;
+	if (temperature->version != (sizeof *temperature | 1u << 24))
+		return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+	return nvmlDeviceGetTemperature(device, temperature->sensorType, (unsigned int *)&temperature->temperature);
+}
+
 nvmlReturn_t nvmlDeviceGetPerformanceState(nvmlDevice_t device, nvmlPstates_t *state)
 {
 	return give(device, (unsigned int *)state, performance);
