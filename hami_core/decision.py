@@ -1,24 +1,25 @@
 """One pod's way through the hooks: ask, judge, place, grant. Pure functions over values; every door uses the same ones.
 
-Tables are given by (kind, splitting), all with the same nodes in the same order. A request of a kind is served from one
-splitting per node: the first, in the catalogue's order, that fits there.
+Tables are given by (kind, splitting), all with the same nodes in the same order. Each request of a kind is served from one
+splitting; those that may be served from the same splittings stay together. A node takes the first way, in the catalogue's
+order, in which all of them fit there.
 """
 
 from __future__ import annotations
 
-from itertools import groupby
+from itertools import groupby, product
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 from hami_core import requests, table
-from hami_core.errors import HamiError, PluginError
-from hami_core.model import NodeDevices, Reason
+from hami_core.errors import HamiError, PluginError, ValidationError
+from hami_core.model import SPLITTING, NodeDevices, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
     from pluggy import HookCaller, HookRelay
@@ -29,27 +30,52 @@ if TYPE_CHECKING:
     from hami_core.table import NodeTable
 
     Tables = Mapping[tuple[str, str], NodeTable]
+    Part = tuple[Splitting, tuple[Request, ...]]
+    Way = tuple[Part, ...]
 
 
 FITS = np.int8(Reason.FITS)
+_LAST = np.int8(127)  # above every reason
+_NOBODY: Mapping[str, Collection[str]] = {}
 
 
 @frozen
 class Ask:
-    """What a pod asks of one kind, and the splittings that may serve it."""
+    """What a pod asks of one kind, and the splittings that may serve it.
+
+    ``ways``: how the requests may be shared out among the splittings. Nearly always one way for each splitting, all requests
+    together; where requests choose different ones, all combinations.
+    """
 
     kind: Kind
     splittings: tuple[Splitting, ...]
     requests: tuple[Request, ...]
+    ways: tuple[Way, ...] = field(init=False, eq=False, repr=False)
+
+    @ways.default
+    def _ways(self) -> tuple[Way, ...]:
+        if not any(one.by == SPLITTING for request in self.requests for one in request.selectors):
+            return tuple(((splitting, self.requests),) for splitting in self.splittings)
+        together: dict[tuple[Splitting, ...], None] = dict.fromkeys(self._allowed(one) for one in self.requests)
+        return tuple(self._way(dict(zip(together, chosen, strict=True))) for chosen in product(*together))
+
+    def _allowed(self, request: Request) -> tuple[Splitting, ...]:
+        wanted = [set(one.words) for one in request.selectors if one.by == SPLITTING]
+        return tuple(one for one in self.splittings if all(one.name in words for words in wanted))
+
+    def _way(self, chosen: Mapping[tuple[Splitting, ...], Splitting]) -> Way:
+        """The splittings in the catalogue's order, each with its requests in the pod's."""
+        parts = ((one, tuple(r for r in self.requests if chosen[self._allowed(r)] == one)) for one in self.splittings)
+        return tuple((splitting, requests) for splitting, requests in parts if requests)
 
 
 @frozen(eq=False)
 class Verdict:
-    """All nodes judged for one Ask. Arrays are (N,); reasons are those of the splitting that came closest."""
+    """All nodes judged for one Ask. Arrays are (N,); reasons are those of the way that came closest."""
 
     nodes: Mask
     reasons: NDArray[np.int8]
-    fits: tuple[Fit, ...]  # one for each splitting of the Ask
+    fits: tuple[tuple[Fit, ...], ...]  # for each way of the Ask one for each part
 
 
 @frozen(eq=False)
@@ -72,8 +98,18 @@ def ask(hook: HookRelay, catalogue: Catalogue, settings: Settings, pod: Pod) -> 
     for kind in catalogue.kinds:
         requests = tuple(_answer(hook.hami_parse, kind=kind, pod=pod, settings=settings))
         if requests:
-            asks.append(Ask(kind, catalogue.splittings[kind.name], requests))
+            asks.append(_servable(Ask(kind, catalogue.splittings[kind.name], requests)))
     return tuple(asks)
+
+
+def _servable(asked: Ask) -> Ask:
+    """ValidationError: a request wants a splitting that nobody brings."""
+    if not asked.ways:
+        key, words = next((one.key, one.words) for r in asked.requests for one in r.selectors if one.by == SPLITTING)
+        brought = ", ".join(one.name for one in asked.splittings)
+        hint = f"no plugin that is loaded splits {asked.kind.name} devices in this way; there is {brought}"
+        raise ValidationError(key, ", ".join(words), hint, "the pod's annotations")
+    return asked
 
 
 def offered(hook: HookRelay, catalogue: Catalogue, settings: Settings, inventory: DeviceInventory) -> NodeDevices:
@@ -89,11 +125,21 @@ def offered(hook: HookRelay, catalogue: Catalogue, settings: Settings, inventory
     return NodeDevices(inventory, tuple(capacities))
 
 
-def tables(catalogue: Catalogue, nodes: Mapping[str, Mapping[str, NodeDevices]]) -> dict[tuple[str, str], NodeTable]:
-    """The tables of every kind and splitting over these nodes (name -> kind -> devices), nothing used yet."""
+def tables(
+    catalogue: Catalogue,
+    nodes: Mapping[str, Mapping[str, NodeDevices]],
+    cordoned: Mapping[str, Collection[str]] = _NOBODY,
+) -> dict[tuple[str, str], NodeTable]:
+    """The tables of every kind and splitting over these nodes (name -> kind -> devices), nothing used yet.
+
+    ``cordoned``: ids of devices out of service, by node (``wishes.cordoned``).
+    """
     return {
         (kind.name, splitting.name): table.build(
-            [(node, _capacities(found.get(kind.name), splitting)) for node, found in nodes.items()], splitting.columns
+            [(node, _capacities(found.get(kind.name), splitting)) for node, found in nodes.items()],
+            splitting.columns,
+            links={node: found[kind.name].inventory.links for node, found in nodes.items() if kind.name in found},
+            cordoned=cordoned,
         )
         for kind in catalogue.kinds
         for splitting in catalogue.splittings[kind.name]
@@ -106,33 +152,67 @@ def _capacities(found: NodeDevices | None, splitting: Splitting) -> Sequence[Cap
 
 def judge(hook: HookRelay, asked: Ask, columns: Tables) -> Verdict:
     """Which nodes can hold everything that a pod asks of one kind."""
-    fits = []
-    for splitting in asked.splittings:
-        locked = columns[asked.kind.name, splitting.name].locked()
-        fit = _answer(hook.hami_fit, kind=asked.kind, splitting=splitting, requests=asked.requests, table=locked)
-        if fit.nodes.shape != (locked.shape[0],):
-            raise PluginError(asked.kind.name, f"{fit.nodes.shape[0]} rows for {locked.shape[0]} nodes", "hami_fit")
-        fits.append(fit)
-    nodes = np.logical_or.reduce([fit.nodes for fit in fits])
-    reasons = np.maximum.reduce([fit.reasons for fit in fits])  # later tests have higher codes: the closest miss
-    return Verdict(nodes, np.where(nodes, FITS, reasons), tuple(fits))
+    if len(asked.ways) == 1 and len(asked.ways[0]) == 1:
+        fit = _fit(hook, asked.kind, asked.ways[0][0], columns)
+        return Verdict(fit.nodes, fit.reasons, ((fit,),))
+    known: dict[tuple[str, ...], Fit] = {}
+    for way in asked.ways:
+        for part in way:
+            if _name(part) not in known:
+                known[_name(part)] = _fit(hook, asked.kind, part, columns)
+    fits = tuple(tuple(known[_name(part)] for part in way) for way in asked.ways)
+    reasons = np.maximum.reduce([_reasons(way) for way in fits])  # later tests have higher codes: the closest miss
+    nodes = np.logical_or.reduce([np.logical_and.reduce([fit.nodes for fit in way]) for way in fits])
+    return Verdict(nodes, np.where(nodes, FITS, reasons), fits)
+
+
+def _name(part: Part) -> tuple[str, ...]:
+    splitting, requests = part
+    return (splitting.name, *(request.container for request in requests))
+
+
+def _fit(hook: HookRelay, kind: Kind, part: Part, columns: Tables) -> Fit:
+    splitting, requests = part
+    locked = columns[kind.name, splitting.name].locked()
+    fit: Fit = _answer(hook.hami_fit, kind=kind, splitting=splitting, requests=requests, table=locked)
+    if fit.nodes.shape != (locked.shape[0],):
+        raise PluginError(kind.name, f"{fit.nodes.shape[0]} rows for {locked.shape[0]} nodes", "hami_fit")
+    return fit
+
+
+def _reasons(fits: Sequence[Fit]) -> NDArray[np.int8]:
+    """Of parts that must all fit, the reason of the one that is farthest from it."""
+    if len(fits) == 1:
+        return fits[0].reasons
+    worst: NDArray[np.int8] = np.minimum.reduce([np.where(fit.nodes, _LAST, fit.reasons) for fit in fits])
+    return worst
+
+
+def refused(asked: Ask, verdict: Verdict, node: int) -> Part:
+    """The part of what was asked for which a node gave its reason: for people to be told about."""
+    ways = zip(asked.ways, verdict.fits, strict=True)
+    parts = (one for way, fits in ways for one in zip(way, fits, strict=True))
+    return next(part for part, fit in parts if fit.reasons[node] == verdict.reasons[node])
 
 
 def rank(hook: HookRelay, asked: Ask, columns: Tables, verdict: Verdict) -> NDArray[np.float64]:
-    """The weighted mean of all opinions on every node, (N,); 0 where the pod does not fit. Splittings: the first that fits."""
+    """The weighted mean of all opinions on every node, (N,), of the first way that fits there; 0 where none does."""
     ranked = np.zeros(len(verdict.nodes))
     todo = verdict.nodes.copy()
-    for splitting, fit in zip(asked.splittings, verdict.fits, strict=True):
-        here = todo & fit.nodes
+    for way, fits in zip(asked.ways, verdict.fits, strict=True):
+        fitting = np.logical_and.reduce([fit.nodes for fit in fits])
+        here = todo & fitting
         if here.any():
-            ranked = np.where(here, _opinion(hook, asked, splitting, columns, fit), ranked)
-        todo &= ~fit.nodes
+            opinions = [_opinion(hook, asked.kind, part, columns, fit) for part, fit in zip(way, fits, strict=True)]
+            ranked = np.where(here, sum(opinions) / len(opinions), ranked)
+        todo &= ~fitting
     return ranked
 
 
-def _opinion(hook: HookRelay, asked: Ask, splitting: Splitting, columns: Tables, fit: Fit) -> NDArray[np.float64]:
-    locked = columns[asked.kind.name, splitting.name].locked()
-    scores = _answer(hook.hami_score, kind=asked.kind, splitting=splitting, requests=asked.requests, table=locked, fit=fit)
+def _opinion(hook: HookRelay, kind: Kind, part: Part, columns: Tables, fit: Fit) -> NDArray[np.float64]:
+    splitting, requests = part
+    locked = columns[kind.name, splitting.name].locked()
+    scores = _answer(hook.hami_score, kind=kind, splitting=splitting, requests=requests, table=locked, fit=fit)
     weight = sum(score.weight for score in scores)
     mean: NDArray[np.float64] = sum(score.values * score.weight for score in scores) / (weight or 1.0)
     return mean
@@ -150,13 +230,23 @@ def choose(hook: HookRelay, asks: Sequence[Ask], columns: Tables) -> Choice:
 
 
 def place(hook: HookRelay, asked: Ask, columns: Tables, node: int) -> tuple[Share, ...]:
-    """The shares of one kind on one node, from the first splitting that has room; () if none has."""
-    for splitting in asked.splittings:
-        row = columns[asked.kind.name, splitting.name].locked().row(node)  # locked once, for all its rows
-        shares = _answer(hook.hami_place, kind=asked.kind, splitting=splitting, requests=asked.requests, row=row)
-        if shares:
-            return tuple(shares)
+    """The shares of one kind on one node, in the first way that has room, in the order of the requests; () if none has."""
+    for way in asked.ways:
+        placed = [_place(hook, asked.kind, part, columns, node) for part in way]
+        if all(placed):
+            return _in_order(asked.requests, placed) if len(placed) > 1 else placed[0]
     return ()
+
+
+def _place(hook: HookRelay, kind: Kind, part: Part, columns: Tables, node: int) -> tuple[Share, ...]:
+    splitting, requests = part
+    row = columns[kind.name, splitting.name].locked().row(node)  # locked once, for all its rows
+    return tuple(_answer(hook.hami_place, kind=kind, splitting=splitting, requests=requests, row=row) or ())
+
+
+def _in_order(requests: Sequence[Request], placed: Sequence[Sequence[Share]]) -> tuple[Share, ...]:
+    order = {request.container: number for number, request in enumerate(requests)}
+    return tuple(sorted((share for shares in placed for share in shares), key=lambda share: order[share.container]))
 
 
 def grants(hook: HookRelay, catalogue: Catalogue, settings: Settings, shares: Sequence[Share]) -> dict[str, tuple[Grant, ...]]:

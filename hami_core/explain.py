@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import frozen
 
-from hami_core import placement
-from hami_core.model import Reason
+from hami_core import choice, names, numa, placement
+from hami_core.model import ID, MODEL, WHOLE, Reason
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from hami_core.model import Kind, Mask, Request
     from hami_core.table import NodeTable, Numbers
@@ -29,8 +29,8 @@ def refusal(kind: Kind, requests: Sequence[Request], row: NodeTable) -> str:
         mask, failed = placement.candidates(request, row, claims, memory)
         reason = Reason(int(failed[0]))
         if reason is not Reason.FITS:
-            return f'container "{request.container}": {_words(_refused(kind, request, row, claims), reason)}'
-        claims.add(request, placement.choose(request, mask, row, claims), memory)
+            return f'container "{request.container}": {_SENTENCES[reason](_refused(kind, request, row, claims))}'
+        claims.add(request, choice.choose(request, mask, row, claims, memory), row, memory)
     return ""
 
 
@@ -44,6 +44,7 @@ class _Refused:
     memory: Numbers | int  # what one share needs of each device
     left: Mapping[Reason, Mask]
     tests: Mapping[Reason, Mask]
+    fitting: Mask  # passed all of them
     free_memory: Numbers
     free_cores: Numbers
 
@@ -55,44 +56,94 @@ class _Refused:
 def _refused(kind: Kind, request: Request, row: NodeTable, claims: placement.Claims) -> _Refused:
     memory = placement.needed_memory(request, row)
     _, claimed_memory, claimed_cores = claims.during(request.phases)
-    tests = dict(zip(placement.REASONS, placement.tests(request, row, claims, memory), strict=False))
+    tests = dict(placement.tests(request, row, claims, memory))
     left, before = {}, np.ones(row.shape, bool)
     for reason, passed in tests.items():
         left[reason] = before
         before = before & passed
     free_memory, free_cores = row.memory - row.memory_used, row.cores - row.cores_used
-    return _Refused(kind, request, row, memory, left, tests, free_memory - claimed_memory, free_cores - claimed_cores)
+    return _Refused(kind, request, row, memory, left, tests, before, free_memory - claimed_memory, free_cores - claimed_cores)
 
 
-def _words(refused: _Refused, reason: Reason) -> str:
-    names, request, present = refused.kind.resources, refused.request, int(refused.row.present.sum())
-    match reason:
-        case Reason.NO_DEVICE:
-            return f"there is no device of the kind {refused.kind.name} ({names.count})"
-        case Reason.COUNT:
-            return f"{_devices(request.count)} asked, there {_are(present)} {present} ({names.count})"
-        case Reason.HEALTH:
-            healthy = int((refused.row.present & refused.row.healthy).sum())
-            return f"{_devices(request.count)} asked, {healthy} of {present} {_are(healthy)} healthy ({names.count})"
-        case Reason.SIZE:
-            return _too_small(refused, refused.left[reason])
-        case Reason.SLOTS:
-            return _too_few_slots(refused, refused.left[reason])
-        case Reason.MEMORY:
-            return _too_little_memory(refused, refused.free_memory, refused.left[reason], "free")
-        case _:
-            return _too_little_cores(refused, refused.free_cores, refused.left[reason], "free")
+def _no_device(refused: _Refused) -> str:
+    return f"there is no device of the kind {refused.kind.name} ({refused.kind.resources.count})"
 
 
-def _too_few_slots(refused: _Refused, left: Mask) -> str:
+def _too_few(refused: _Refused) -> str:
+    present = int(refused.row.present.sum())
+    return f"{_devices(refused.request.count)} asked, there {_are(present)} {present} ({refused.kind.resources.count})"
+
+
+def _too_few_healthy(refused: _Refused) -> str:
+    return f"{_share_of(refused, Reason.HEALTH)} healthy ({refused.kind.resources.count})"
+
+
+def _cordoned(refused: _Refused) -> str:
+    rest = f"in service, the others are cordoned ({names.DEVICE_CORDON} on the node)"
+    return f"{_share_of(refused, Reason.CORDON)} {rest}"
+
+
+def _share_of(refused: _Refused, reason: Reason) -> str:
+    """How many of the devices that were left passed a test: '2 devices asked, 1 of 4 is'."""
+    passed, left = int(refused.passed(reason).sum()), int(refused.left[reason].sum())
+    return f"{_devices(refused.request.count)} asked, {passed} of {left} {_are(passed)}"
+
+
+def _other_models(refused: _Refused) -> str:
+    left = refused.left[Reason.MODEL]
+    models = dict.fromkeys(refused.row.models[code] for code in refused.row.model[left])  # each once, in the devices' order
+    return _not_selected(refused, Reason.MODEL, MODEL, f"; there {_are(len(models))} {', '.join(models)}")
+
+
+def _other_ids(refused: _Refused) -> str:
+    return _not_selected(refused, Reason.ID, ID, "")
+
+
+_WISH = {
+    (MODEL, False): "of a model with",
+    (MODEL, True): "of a model without",
+    (ID, False): "of the id",
+    (ID, True): "other than",
+}
+
+
+def _not_selected(refused: _Refused, reason: Reason, by: str, there: str) -> str:
+    wishes = [one for one in refused.request.selectors if one.by == by]
+    words = " and ".join(f"{_WISH[by, one.out]} {' or '.join(one.words)}" for one in wishes)
+    passed, left = int(refused.passed(reason).sum()), int(refused.left[reason].sum())
+    asked = f"{_devices(refused.request.count)} {words} asked, {passed} of {left} {_are(passed)} such{there}"
+    return f"{asked} ({', '.join(one.key for one in wishes)})"
+
+
+def _in_use(refused: _Refused) -> str:
+    request, resources = refused.request, refused.kind.resources
+    if request.cores >= WHOLE:
+        key = f"{resources.cores or resources.count}: {request.cores} % of the cores mean the whole device"
+    else:
+        key = f"{names.DEVICE_POLICY}: mutex"
+    free, left = int(refused.passed(Reason.IN_USE).sum()), int(refused.left[Reason.IN_USE].sum())
+    return f"{_devices(request.count)} that nobody uses asked, {free} of {left} {_are(free)} idle ({key})"
+
+
+def _apart(refused: _Refused) -> str:
+    request, fitting = refused.request, refused.fitting
+    unknown = int((fitting & (refused.row.numa < 0)).sum())
+    most = int(numa.most(fitting, refused.row)[0])
+    known = f", {unknown} on none that is known" if unknown else ""
+    room = f"of {int(fitting.sum())} with room at most {most} {_are(most)} on the same{known}"
+    return f"{_devices(request.count)} on one NUMA node asked, {room} ({request.numa_bind})"
+
+
+def _too_few_slots(refused: _Refused) -> str:
+    left = refused.left[Reason.SLOTS]
     most, free = int(refused.row.slots[left].max()), int(refused.passed(Reason.SLOTS).sum())
     more = f"{free} of {_devices(int(left.sum()))} may carry one more task, {refused.request.count} needed"
-    return f"{more}; a device carries at most {most} ({refused.kind.resources.count})"
+    return f"{more}; a device carries at most {most}, or one that has it for itself ({refused.kind.resources.count})"
 
 
-def _too_small(refused: _Refused, left: Mask) -> str:
+def _too_small(refused: _Refused) -> str:
     """SIZE is one test of three numbers: speak of the one that left too few."""
-    largest = np.minimum(refused.row.memory, refused.row.physical)
+    left, largest = refused.left[Reason.SIZE], np.minimum(refused.row.memory, refused.row.physical)
     large = left & (refused.memory <= largest)
     if int(large.sum()) < refused.request.count:
         return _too_little_memory(refused, largest, left, "in all")
@@ -111,15 +162,23 @@ def _nothing_left(refused: _Refused, left: Mask) -> str:
     )
 
 
+def _too_little_memory_free(refused: _Refused) -> str:
+    return _too_little_memory(refused, refused.free_memory, refused.left[Reason.MEMORY], "free")
+
+
+def _too_little_cores_free(refused: _Refused) -> str:
+    return _too_little_cores(refused, refused.free_cores, refused.left[Reason.CORES], "free")
+
+
 def _too_little_memory(refused: _Refused, there: Numbers, left: Mask, how: str) -> str:
-    request, names = refused.request, refused.kind.resources
+    request, resources = refused.request, refused.kind.resources
     if request.memory is not None:
-        best, name, unit = int(there[left].max()), names.memory, ""
+        best, name, unit = int(there[left].max()), resources.memory, ""
     else:
         best = int((there[left] * 100 // np.maximum(refused.row.physical[left], 1)).max())
-        name, unit = names.memory_percent, " %"
+        name, unit = resources.memory_percent, " %"
     enough = int((left & (there >= refused.memory)).sum())
-    return f"{_asked_memory(refused)}, {_best(best, unit, how, enough, refused, left)} ({name or names.count})"
+    return f"{_asked_memory(refused)}, {_best(best, unit, how, enough, refused, left)} ({name or resources.count})"
 
 
 def _asked_memory(refused: _Refused) -> str:
@@ -130,11 +189,11 @@ def _asked_memory(refused: _Refused) -> str:
 
 
 def _too_little_cores(refused: _Refused, there: Numbers, left: Mask, how: str) -> str:
-    request, names = refused.request, refused.kind.resources
+    request, resources = refused.request, refused.kind.resources
     enough = int((left & (there >= request.cores)).sum())
     default = " (the default, none was given)" if "cores" in request.defaulted else ""
     best = _best(int(there[left].max()), " %", how, enough, refused, left)
-    return f"{request.cores} % of a device's cores asked{default}, {best} ({names.cores or names.count})"
+    return f"{request.cores} % of a device's cores asked{default}, {best} ({resources.cores or resources.count})"
 
 
 def _best(best: int, unit: str, how: str, enough: int, refused: _Refused, left: Mask) -> str:
@@ -151,3 +210,19 @@ def _devices(number: int) -> str:
 
 def _are(number: int) -> str:
     return "is" if number == 1 else "are"
+
+
+_SENTENCES: Mapping[Reason, Callable[[_Refused], str]] = {
+    Reason.NO_DEVICE: _no_device,
+    Reason.COUNT: _too_few,
+    Reason.MODEL: _other_models,
+    Reason.ID: _other_ids,
+    Reason.HEALTH: _too_few_healthy,
+    Reason.CORDON: _cordoned,
+    Reason.SIZE: _too_small,
+    Reason.SLOTS: _too_few_slots,
+    Reason.IN_USE: _in_use,
+    Reason.MEMORY: _too_little_memory_free,
+    Reason.CORES: _too_little_cores_free,
+    Reason.NUMA: _apart,
+}

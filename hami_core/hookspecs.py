@@ -153,7 +153,8 @@ def hami_fit(kind: Kind, splitting: Splitting, requests: Sequence[Request], tabl
     """Say for all N nodes at once whether each can hold all of a pod's requests of one kind, served from this splitting.
 
     Shapes: columns are (N, W), see NodeTable; read-only. A node that does not fit gets the Reason of the first failed test.
-    Default: ``placement.fit``. A node fits if and only if hami_place on its row succeeds.
+    Default: ``placement.fit``. A node fits if and only if hami_place on its row succeeds. Both honour the requests' selectors,
+    numa_bind and exclusive, and the columns healthy and cordoned.
     """
 
 
@@ -161,8 +162,8 @@ def hami_fit(kind: Kind, splitting: Splitting, requests: Sequence[Request], tabl
 def hami_score(kind: Kind, splitting: Splitting, requests: Sequence[Request], table: NodeTable, fit: Fit) -> Score | None:
     """An opinion on all N nodes, 0..1, with a weight; every plugin may have one. Nodes that do not fit are ignored.
 
-    The core's own opinion is the pod's node policy (``policies``), with weight 1. Opinions on a kind are averaged by weight,
-    and those of a pod's kinds are summed.
+    The core's own opinion (``policies``), with weight 1: the pod's node policy, and connections where it asks for them.
+    Opinions on a kind are averaged by weight, and those of a pod's kinds are summed.
     """
 
 

@@ -1,7 +1,7 @@
 """Who holds what: the one owner of the tables' used columns.
 
 Keyed by the holder's uid and idempotent: holding twice is holding once, releasing what is not held does nothing. A pod's claim
-on a device is the largest of its phases, as in ``placement``.
+on a device is the largest of its phases, as in ``placement``; one that has the device for itself takes all its slots.
 """
 
 from __future__ import annotations
@@ -17,14 +17,17 @@ if TYPE_CHECKING:
     from hami_core.model import Holding, Share
     from hami_core.table import NodeTable
 
+    _Taken = tuple[NodeTable, int, int, int, int, int]  # table, node, device, slots, memory, cores
+
 
 @frozen
 class Claim:
-    """What one pod takes of one device. Units: tasks, MiB, percent."""
+    """What one pod takes of one device. Units: tasks, MiB, percent. ``exclusive``: every slot that the device has."""
 
     slots: int
     memory: int
     cores: int
+    exclusive: bool = False
 
 
 def claims(shares: Iterable[Share]) -> dict[tuple[str, str, str], Claim]:
@@ -42,6 +45,7 @@ def _largest(phases: Sequence[Sequence[Share]]) -> Claim:
         slots=max(len(shares) for shares in phases),
         memory=max(sum(share.memory for share in shares) for shares in phases),
         cores=max(sum(share.cores for share in shares) for shares in phases),
+        exclusive=any(share.exclusive for shares in phases for share in shares),
     )
 
 
@@ -50,7 +54,7 @@ class Ledger:
 
     def __init__(self, tables: Mapping[tuple[str, str], NodeTable]) -> None:
         self.tables = tables
-        self._held: dict[str, tuple[Holding, tuple[tuple[NodeTable, int, int, Claim], ...]]] = {}
+        self._held: dict[str, tuple[Holding, tuple[_Taken, ...]]] = {}
         self._places = {
             (kind, splitting, node, device): (table, n, w)
             for (kind, splitting), table in tables.items()
@@ -74,14 +78,20 @@ class Ledger:
                 unknown.append(device)
             else:
                 counted.append((*place, claim))
-        for table, n, w, claim in counted:
-            table.take(n, w, claim.slots, claim.memory, claim.cores)
-        self._held[holding.uid] = (holding, tuple(counted))
+        taken = tuple(_taken(*place) for place in counted)
+        for table, n, w, slots, memory, cores in taken:
+            table.take(n, w, slots, memory, cores)
+        self._held[holding.uid] = (holding, taken)
         return tuple(unknown)
 
     def release(self, uid: str) -> Holding | None:
         """Give back what a uid holds, and say what it was. None: it held nothing."""
-        holding, counted = self._held.pop(uid, (None, ()))
-        for table, n, w, claim in counted:
-            table.take(n, w, -claim.slots, -claim.memory, -claim.cores)
+        holding, taken = self._held.pop(uid, (None, ()))
+        for table, n, w, slots, memory, cores in taken:
+            table.take(n, w, -slots, -memory, -cores)
         return holding
+
+
+def _taken(table: NodeTable, n: int, w: int, claim: Claim) -> _Taken:
+    slots = max(claim.slots, int(table.slots[n, w])) if claim.exclusive else claim.slots
+    return table, n, w, slots, claim.memory, claim.cores

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
-from attrs.validators import ge, in_, matches_re, not_
+from attrs.validators import deep_iterable, ge, in_, le, matches_re, min_len, not_
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,13 +67,56 @@ class Kind:
     defaults: Defaults = Defaults()
 
 
+NODE_POLICIES = ("binpack", "spread")
+DEVICE_POLICIES = ("binpack", "spread", "mutex", "topology-aware", "numa")
+
+
+@frozen
+class Weights:
+    """How much each number counts where the fullness of a device is one number. At least one is positive."""
+
+    slot: float = field(default=1.0, validator=ge(0))
+    core: float = field(default=1.0, validator=ge(0))
+    memory: float = field(default=1.0, validator=ge(0))
+
+    def __attrs_post_init__(self) -> None:
+        if self.total <= 0:
+            raise ValueError("one of the weights must be positive")
+
+    @property
+    def total(self) -> float:
+        """Their sum."""
+        return self.slot + self.core + self.memory
+
+
 @frozen
 class Policy:
-    """How to choose where several places would do."""
+    """How to choose where several places would do. What each word means: ``choice`` for devices, ``policies`` for nodes."""
 
-    node: str = field(default="binpack", validator=in_(("binpack", "spread")))
-    device: str = field(default="spread", validator=in_(("binpack", "spread")))
+    node: str = field(default="binpack", validator=in_(NODE_POLICIES))
+    device: tuple[str, ...] = field(default=("spread",), validator=[deep_iterable(in_(DEVICE_POLICIES)), min_len(1)])
+    weights: Weights = Weights()
 
+
+MODEL, ID, SPLITTING = "model", "id", "splitting"
+
+
+@frozen
+class Selector:
+    """A wish about which devices may serve a request at all: those that one of the words names, or all others.
+
+    By MODEL a word names every device that has it in its model, in any case; by ID the device of that id; by SPLITTING those
+    that are cut in that way.
+    """
+
+    key: str  # under which the user wrote it: refusals name it
+    words: tuple[str, ...] = field(validator=min_len(1))
+    by: str = field(default=MODEL, validator=in_((MODEL, ID, SPLITTING)))
+    out: bool = False  # the devices that are named are the ones left out
+
+
+WHOLE = 100
+"""Percent of cores that mean a device for oneself, whatever the scaling says there is."""
 
 MAIN = 0
 """The phase of a pod in which its ordinary containers run."""
@@ -95,6 +138,8 @@ class Request:
     cores: int = 0
     phases: tuple[int, ...] = (MAIN,)
     policy: Policy = Policy()
+    selectors: tuple[Selector, ...] = ()  # a device must satisfy every one
+    numa_bind: str = ""  # the key by which the user wants all devices on one NUMA node; empty: they may be on any
     options: tuple[tuple[str, str], ...] = ()  # the owner's own words, carried to its grant as they are
     defaulted: frozenset[str] = frozenset()  # of count, memory, cores: those that the user left to the settings
     notes: tuple[str, ...] = ()  # what the user should be told, one sentence each
@@ -103,23 +148,46 @@ class Request:
         if (self.memory is None) == (self.percent is None):
             raise ValueError(f"a request needs either memory or percent, not {self.memory!r} and {self.percent!r}")
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether it takes devices that nobody uses, and keeps everybody else off them: all cores, or the policy mutex."""
+        return self.cores >= WHOLE or "mutex" in self.policy.device
+
 
 # --- What there is ---------------------------------------------------------------------------------------------------
 
 
+def _is_id(owner: object, _: object, text: Any) -> None:
+    """Ids stand in comma lists and in lines of words, of annotations, variables and the limits file."""
+    if not isinstance(text, str) or not text or not text.isprintable() or "," in text or any(map(str.isspace, text)):
+        what = "one printable word without commas"
+        raise ValueError(f"{type(owner).__name__}: the id {text!r} cannot be: ids stand in comma lists, so it must be {what}")
+
+
+def _is_amount(owner: Any, attribute: Any, number: Any) -> None:
+    if not isinstance(number, int) or number < 0:
+        name = next(getattr(owner, field) for field in ("id", "device", "a") if hasattr(owner, field))
+        must = f"{attribute.name} must be a whole number of at least 0, not {number!r}"
+        raise ValueError(f"{type(owner).__name__} {name}: {must}")
+
+
 @frozen
 class Device:
-    """One physical device as its driver describes it."""
+    """One physical device as its driver describes it. ValueError: an id or a number that cannot be."""
 
-    id: str  # unique and stable; for NVIDIA the UUID
-    index: int  # in the order of the driver's own tool
+    id: str = field(validator=_is_id)  # unique and stable; for NVIDIA the UUID
+    index: int = field(validator=_is_amount)  # in the order of the driver's own tool
     model: str
-    memory: int  # MiB, physical
-    cores: int = 100  # percent
+    memory: int = field(validator=_is_amount)  # MiB, physical
+    cores: int = field(default=100, validator=_is_amount)  # percent
     numa: int | None = None
     bus: str = ""  # PCI address
     capability: str = ""  # the vendor's version of what it can compute, e.g. "7.5"
     sick: str = ""  # why it cannot be used; empty: healthy
+
+
+LARGEST_SCORE = 2**24
+"""More than any scale of links needs; sums over the pairs of a set stay exact."""
 
 
 @frozen
@@ -132,8 +200,8 @@ class Link:
     a: str
     b: str
     type: str
-    lanes: int = 0
-    score: int = 0
+    lanes: int = field(default=0, validator=_is_amount)
+    score: int = field(default=0, validator=[_is_amount, le(LARGEST_SCORE)])
 
 
 @frozen
@@ -150,15 +218,15 @@ class DeviceInventory:
 class Capacity:
     """What one device offers to the scheduler in one splitting: row material of a NodeTable."""
 
-    device: str
+    device: str = field(validator=_is_id)
     model: str
-    slots: int  # tasks at a time
-    memory: int  # MiB to hand out: physical times the scaling
-    physical: int  # MiB of the metal: what percentages refer to
-    cores: int = 100
+    slots: int = field(validator=_is_amount)  # tasks at a time
+    memory: int = field(validator=_is_amount)  # MiB to hand out: physical times the scaling
+    physical: int = field(validator=_is_amount)  # MiB of the metal: what percentages refer to
+    cores: int = field(default=100, validator=_is_amount)
     numa: int | None = None
     healthy: bool = True
-    overhead: int = 0  # MiB that the driver takes for each program that uses the device, paid out of the program's share
+    overhead: int = field(default=0, validator=_is_amount)  # MiB that each program costs the driver, paid out of its share
     extra: tuple[tuple[str, float], ...] = ()  # the splitting's own columns
 
 
@@ -191,11 +259,16 @@ class Reason(IntEnum):
     FITS = 0
     NO_DEVICE = 10  # no device of the kind at all
     COUNT = 20  # fewer devices than asked for
-    HEALTH = 30  # enough devices, too few healthy ones
+    MODEL = 22  # too few devices of a model that may serve
+    ID = 24  # too few devices of those that are named, or not ruled out, by id
+    HEALTH = 30  # too few healthy ones
+    CORDON = 32  # too few that are not taken out of service
     SIZE = 40  # too few devices that could hold so much even when idle
-    SLOTS = 70  # as many tasks as a device may carry are there already
+    SLOTS = 70  # as many tasks as a device may carry are there already, or one that has it for itself
+    IN_USE = 75  # too few devices that nobody uses
     MEMORY = 80  # too little memory free
     CORES = 90  # too little compute free
+    NUMA = 100  # enough devices, too few of them on one NUMA node
 
 
 @frozen(eq=False)
@@ -231,6 +304,7 @@ class Share:
     splitting: str = SHARE
     phases: tuple[int, ...] = (MAIN,)
     overhead: int = 0  # MiB of it that the driver takes for each program (Capacity.overhead)
+    exclusive: bool = False  # nobody else may hold a share of the device
     options: tuple[tuple[str, str], ...] = ()
 
 

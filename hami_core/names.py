@@ -13,6 +13,8 @@ ENTRY_POINTS: Final = "hami"  # the group of entry points, and the project name 
 # --- Annotations on pods and nodes. By container name, never by index: other webhooks insert containers. ---
 NODE_POLICY: Final = "hami.io/node-scheduler-policy"  # HAMi's key: binpack, spread
 DEVICE_POLICY: Final = "hami.io/gpu-scheduler-policy"  # HAMi's key, kept for every vendor's devices
+SCORING_WEIGHTS: Final = "hami.io/device-scoring-weights"  # HAMi's key: slot=1,core=1,memory=3
+DEVICE_CORDON: Final = "hami.io/device-cordon"  # HAMi's key, on nodes: ids of devices that get nothing new
 
 
 def grant_key(container: str) -> str:

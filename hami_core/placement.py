@@ -1,18 +1,25 @@
-"""The arithmetic of fit and place: all nodes at once, by count, health, slots, memory and cores. Knows no vendor.
+"""The arithmetic of fit and place: all nodes at once, one test after the other. Knows no vendor.
 
-Fit and place share one choice of devices, so a node fits if and only if placing on it succeeds. Requests are placed in their
-order; each is counted in the phases of the pod in which its container runs, so an init container and a main container may
-use the same memory one after the other. A pod's claim on a device is the largest of its phases.
+Fit and place share one choice of devices (``choice``), so a node fits if and only if placing on it succeeds. Requests are
+placed in their order; each is counted in the phases of the pod in which its container runs, so an init container and a main
+container may use the same memory one after the other. A pod's claim on a device is the largest of its phases.
+
+A request that takes devices for itself (``Request.exclusive``) fits on one that nobody uses, and takes all its slots: nobody
+comes after it, whatever the scaling of cores says.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import Factory, define
 
+from hami_core import numa
+from hami_core.choice import choose, topological
 from hami_core.model import Fit, Reason, Share
+from hami_core.selection import selected
+from hami_core.table import count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +30,6 @@ if TYPE_CHECKING:
     from hami_core.table import NodeTable, Numbers
 
 FITS = int(Reason.FITS)  # numpy asks an enum's member for a dozen attributes before it compares with it
-HELD = 10.0  # added to the rank of devices that the pod holds in another phase; above any fullness (0..1), so they come first
 
 
 @define(eq=False)
@@ -32,11 +38,24 @@ class Claims:
 
     by_phase: dict[int, tuple[Numbers, Numbers, Numbers]] = Factory(dict)
 
-    def add(self, request: Request, chosen: Mask, memory: Numbers | int) -> None:
+    def add(self, request: Request, chosen: Mask, table: NodeTable, memory: Numbers | int) -> None:
         """Count one share of a request on every chosen device."""
+        share = chosen * needed_slots(request, table), chosen * memory, chosen * request.cores
         for phase in request.phases:
-            slots, used, cores = self.by_phase.get(phase) or tuple(np.zeros_like(chosen, np.int64) for _ in range(3))
-            self.by_phase[phase] = (slots + chosen, used + chosen * memory, cores + chosen * request.cores)
+            there = self.by_phase.get(phase)
+            self.by_phase[phase] = _plus(there, share) if there else share
+
+    def with_share(
+        self, request: Request, table: NodeTable, memory: Numbers | int
+    ) -> tuple[Numbers | int, Numbers | int, Numbers | int]:
+        """What the pod's claim on each device would be with a share of this request on it: slots, memory, cores."""
+        share = needed_slots(request, table), memory, request.cores
+        if not self.by_phase:
+            return share
+        own = _plus(self.during(request.phases), share)
+        others = self.during([phase for phase in self.by_phase if phase not in request.phases])
+        slots, used, cores = (np.maximum(one, other) for one, other in zip(own, others, strict=True))
+        return slots, used, cores
 
     def during(self, phases: Sequence[int]) -> tuple[Numbers | int, Numbers | int, Numbers | int]:
         """The most that is taken of slots, memory and cores in any of these phases; 0 where nothing is."""
@@ -67,6 +86,10 @@ class Claims:
         return held
 
 
+def _plus(one: Sequence[Numbers | int], other: Sequence[Numbers | int]) -> tuple[Any, Any, Any]:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+
+
 def fit(requests: Sequence[Request], table: NodeTable) -> Fit:
     """Judge every node for all requests together.
 
@@ -82,12 +105,24 @@ def fit(requests: Sequence[Request], table: NodeTable) -> Fit:
         devices[r], failed = candidates(request, table, claims, memory)
         reasons = np.where(reasons == FITS, failed, reasons) if r else failed
         if r + 1 < len(requests):
-            claims.add(request, choose(request, devices[r], table, claims), memory)
+            claims.add(request, choose(request, devices[r], table, claims, memory), table, memory)
     return Fit(nodes=reasons == FITS, reasons=reasons, devices=devices)
 
 
 def place(requests: Sequence[Request], row: NodeTable, splitting: str) -> tuple[Share, ...]:
-    """The devices of one node for all requests, or () if they do not fit. Shares in the order of requests, then of devices."""
+    """The devices of one node for all requests, or () if they do not fit. Shares in the order of requests, then of devices.
+
+    Where it matters how devices are connected, ``fit`` counts on the first of the best sets. The one that the other policies
+    prefer is taken instead, unless that leaves a later request without room.
+    """
+    better = any(request.count > 1 and topological(request, row) for request in requests)
+    if better and len(requests) == 1:
+        return _placed(requests, row, splitting, exact=True)
+    counted_on = _placed(requests, row, splitting, exact=False)
+    return _placed(requests, row, splitting, exact=True) or counted_on if better and counted_on else counted_on
+
+
+def _placed(requests: Sequence[Request], row: NodeTable, splitting: str, *, exact: bool) -> tuple[Share, ...]:
     claims = Claims()
     shares: list[Share] = []
     for r, request in enumerate(requests):
@@ -95,11 +130,16 @@ def place(requests: Sequence[Request], row: NodeTable, splitting: str) -> tuple[
         mask, failed = candidates(request, row, claims, memory)
         if failed[0] != FITS:
             return ()
-        chosen = choose(request, mask, row, claims)
+        chosen = choose(request, mask, row, claims, memory, exact=exact)
         if r + 1 < len(requests):
-            claims.add(request, chosen, memory)
+            claims.add(request, chosen, row, memory)
         shares += [_share(request, row, int(w), memory, splitting) for w in np.flatnonzero(chosen[0])]
     return tuple(shares)
+
+
+def needed_slots(request: Request, table: NodeTable) -> Numbers | int:
+    """How many tasks one share counts for: 1, or as many as the device carries, (N, W), where nobody else may come."""
+    return table.slots if request.exclusive else 1
 
 
 def needed_memory(request: Request, table: NodeTable) -> Numbers | int:
@@ -114,69 +154,46 @@ def needed_memory(request: Request, table: NodeTable) -> Numbers | int:
 def candidates(request: Request, table: NodeTable, claims: Claims, memory: Numbers | int) -> tuple[Mask, NDArray[np.int8]]:
     """Devices that can hold one share, (N, W), and for each node the Reason of the first test that left too few, (N,)."""
     passed = tests(request, table, claims, memory)
-    mask = passed[0] & passed[1]
-    for more in passed[2:]:
+    mask = passed[0][1] & passed[1][1]
+    for _, more in passed[2:]:
         mask &= more
+    if request.numa_bind:
+        passed.append((Reason.NUMA, numa.bound(mask, table, request.count)))
+        mask &= passed[-1][1]
     if (count(mask) >= request.count).all():
         return mask, np.zeros(table.shape[0], np.int8)
     return mask, _first_failed(passed, request.count)
 
 
-REASONS = (Reason.COUNT, Reason.HEALTH, Reason.SIZE, Reason.SLOTS, Reason.MEMORY, Reason.CORES)
+def tests(request: Request, table: NodeTable, claims: Claims, memory: Numbers | int) -> list[tuple[Reason, Mask]]:
+    """The devices (N, W) that pass each test, in the order of the Reasons: what can never be before what is taken.
 
-
-def tests(request: Request, table: NodeTable, claims: Claims, memory: Numbers | int) -> list[Mask]:
-    """Masks (N, W) in the order of REASONS: what a person would want to hear first, what can never be before what is taken."""
+    The last one, of NUMA nodes, is a test of what all others left, and not among them.
+    """
     slots, free_memory, cores = claims.free(table, request.phases)
+    masks = [(Reason.COUNT, table.present), *selected(request.selectors, table), (Reason.HEALTH, table.healthy)]
+    if table.cordoned.any():
+        masks.append((Reason.CORDON, ~table.cordoned))
     metal = (table.physical >= memory) & (memory > table.overhead)  # nobody can use more than there is, nor less than nothing
     size = metal & (table.memory >= memory) & (table.cores >= request.cores)
-    masks = [table.present, table.healthy, size, slots >= 1, free_memory >= memory]
+    masks += [(Reason.SIZE, size), (Reason.SLOTS, slots >= 1)]
+    if request.exclusive:
+        masks.append((Reason.IN_USE, slots >= table.slots))
+    masks.append((Reason.MEMORY, free_memory >= memory))
     if request.cores:  # nothing asked is there even where more than all is taken
-        masks.append(cores >= request.cores)
+        masks.append((Reason.CORES, cores >= request.cores))
     return masks
 
 
-def _first_failed(passed: Sequence[Mask], needed: int) -> NDArray[np.int8]:
-    reasons = np.zeros(len(passed[0]), np.int8)
-    left = np.ones_like(passed[0])
-    for reason, mask in zip(REASONS, passed, strict=False):
+def _first_failed(passed: Sequence[tuple[Reason, Mask]], needed: int) -> NDArray[np.int8]:
+    present = passed[0][1]
+    reasons = np.zeros(len(present), np.int8)
+    left = np.ones_like(present)
+    for reason, mask in passed:
         left &= mask
         reasons[(count(left) < needed) & (reasons == FITS)] = reason
-    reasons[(reasons == Reason.COUNT) & (count(passed[0]) == 0)] = Reason.NO_DEVICE
+    reasons[(reasons == Reason.COUNT) & (count(present) == 0)] = Reason.NO_DEVICE
     return reasons
-
-
-def choose(request: Request, mask: Mask, table: NodeTable, claims: Claims) -> Mask:
-    """The ``count`` best of the masked devices on every node, (N, W); fewer where fewer are masked.
-
-    Best by the device policy: the fullest for binpack, the emptiest for spread; devices that the pod holds in another phase
-    first, because using them again costs nothing. Equals keep the order of the devices.
-    """
-    rank = _fullness(table, claims)
-    if request.policy.device == "spread":
-        rank = 1.0 - rank
-    if any(phase not in request.phases for phase in claims.by_phase):
-        rank = rank + HELD * claims.outside(request.phases, mask)
-    order = np.argsort(np.where(mask, -rank, np.inf), axis=1, kind="stable")[:, : request.count]
-    chosen = np.zeros_like(mask)
-    chosen[np.arange(len(mask))[:, np.newaxis], order] = True
-    return chosen & mask
-
-
-def _fullness(table: NodeTable, claims: Claims) -> NDArray[np.float64]:
-    """0 for an idle device, 1 for one without anything left: the mean over slots, memory and cores."""
-    claimed = claims.during(tuple(claims.by_phase))
-    slots = (table.slots_used + claimed[0]) / np.maximum(table.slots, 1)
-    memory = (table.memory_used + claimed[1]) / np.maximum(table.memory, 1)
-    cores = (table.cores_used + claimed[2]) / np.maximum(table.cores, 1)
-    full: NDArray[np.float64] = (slots + memory + cores) / 3.0
-    return full
-
-
-def count(mask: Mask) -> NDArray[np.uint16]:
-    """True devices by node, (N,). Summed as small integers: bool sums widen to 64 bits first, which is four times slower."""
-    total: NDArray[np.uint16] = mask.view(np.uint8).sum(axis=1, dtype=np.uint16)
-    return total
 
 
 def _share(request: Request, row: NodeTable, w: int, memory: Numbers | int, splitting: str) -> Share:
@@ -189,6 +206,7 @@ def _share(request: Request, row: NodeTable, w: int, memory: Numbers | int, spli
         cores=request.cores,
         splitting=splitting,
         phases=request.phases,
+        exclusive=request.exclusive,
         overhead=int(row.overhead[0, w]),
         options=request.options,
     )

@@ -1,6 +1,7 @@
 """From a Pod manifest to Request values: the default reading of a kind's resource names, and in which phases containers run.
 
-Pure. What only one vendor means (its own variables, its own annotations) is added by that vendor's ``hami_parse``.
+Pure. What a pod wishes beside numbers is read in ``wishes``. What only one vendor means (its own variables, the keys of its own
+annotations) is added by that vendor's ``hami_parse``.
 """
 
 from __future__ import annotations
@@ -9,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from hami_core import names
+from hami_core import names, wishes
 from hami_core.errors import QuantityError, ValidationError
-from hami_core.model import MAIN, Policy, Request
+from hami_core.model import MAIN, Request
 from hami_core.quantity import whole
+from hami_core.wishes import NO_KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from hami_core.model import Kind, Pod
+    from hami_core.model import Kind, Pod, Policy, Selector
+    from hami_core.wishes import Keys
 
 LARGEST_MIB = 16 * 1024 * 1024  # 16 TiB: sixty times the largest device of 2026; more is a mistaken unit
 
@@ -60,14 +63,17 @@ def is_sidecar(container: Mapping[str, Any]) -> bool:
     return container.get("restartPolicy") == "Always"
 
 
-def parse(kind: Kind, pod: Pod, default: Policy) -> tuple[Request, ...]:
+def parse(kind: Kind, pod: Pod, default: Policy, keys: Keys = NO_KEYS) -> tuple[Request, ...]:
     """What every container asks of one kind; containers that name none of its resources ask nothing.
 
-    ValidationError: a number that cannot be meant, a word that is no policy.
+    ``keys``: the vendor's annotations by which its users select devices; they rule all containers of the pod alike.
+    ValidationError: a number that cannot be meant, a word that means nothing. Of pods that ask nothing no word is read.
     """
-    policy = _policy(pod, default)
-    requests = (_request(kind, runs, policy) for runs in containers(pod))
-    return tuple(request for request in requests if request is not None)
+    asking = [(runs, asked) for runs in containers(pod) if (asked := _numbers(kind, runs))]
+    if not asking:
+        return ()
+    policy, selectors, bound = wishes.policy(pod, default), wishes.selectors(pod, keys), wishes.numa_bind(pod, keys)
+    return tuple(_request(kind, runs, asked, policy, selectors, bound) for runs, asked in asking)
 
 
 def admit(kind: Kind, pod: Pod) -> None:
@@ -76,7 +82,7 @@ def admit(kind: Kind, pod: Pod) -> None:
     Whoever comes after would believe it. The one value that is let through is the reference to the grant that admission itself
     writes. ValidationError: the annotation or variable, and what to do.
     """
-    for key in (pod.get("metadata") or {}).get("annotations") or {}:
+    for key in wishes.written(pod):
         if key.startswith((names.grant_key(""), names.visible_key(kind.name, ""))):
             raise ValidationError(key, "set by the pod", "this annotation is written by hami alone; remove it")
     for runs in containers(pod):
@@ -99,25 +105,15 @@ def _where(runs: Runs) -> str:
     return f'container "{runs.name}"'
 
 
-def _policy(pod: Pod, default: Policy) -> Policy:
-    annotations = (pod.get("metadata") or {}).get("annotations") or {}
-    return Policy(
-        node=_word(annotations, names.NODE_POLICY, default.node),
-        device=_word(annotations, names.DEVICE_POLICY, default.device),
-    )
-
-
-def _word(annotations: Mapping[str, Any], key: str, default: str) -> str:
-    word = str(annotations.get(key, default))
-    if word not in ("binpack", "spread"):
-        raise ValidationError(key, word, "give binpack or spread", "the pod's annotations")
-    return word
-
-
-def _request(kind: Kind, runs: Runs, policy: Policy) -> Request | None:
+def _numbers(kind: Kind, runs: Runs) -> dict[str, int]:
+    """Role -> number, as the container says; empty if it asks nothing."""
     asked = dict(_asked(kind, runs))
-    if not asked or asked == {"count": 0}:  # a count of 0 alone is common in templates, and asks for nothing
-        return None
+    return {} if asked == {"count": 0} else asked  # a count of 0 alone is common in templates, and asks for nothing
+
+
+def _request(
+    kind: Kind, runs: Runs, asked: Mapping[str, int], policy: Policy, selectors: tuple[Selector, ...], bound: str
+) -> Request:
     count = _count(kind, runs, asked)
     memory, percent = _memory(kind, asked)
     return Request(
@@ -129,6 +125,8 @@ def _request(kind: Kind, runs: Runs, policy: Policy) -> Request | None:
         cores=asked.get("cores", kind.defaults.cores),
         phases=runs.phases,
         policy=policy,
+        selectors=selectors,
+        numa_bind=bound,
         options=(("priority", str(asked.get("priority", 1))),) if kind.resources.priority else (),
         defaulted=_defaulted(asked),
         notes=_notes(kind, asked),

@@ -6,13 +6,15 @@ Ordinary implementations, marked trylast, of the hooks that a stranger would use
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from hami_core.hookspecs import hookimpl
-from hami_core.model import Capacity, Grant, Mounts, Policy
-from hami_core.settings import setting
+from hami_core.model import DEVICE_POLICIES, NODE_POLICIES, Capacity, Grant, Mounts, Policy
+from hami_core.settings import Form, setting
+from hami_core.wishes import device_policy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from hami_core.table import NodeTable
 
 MIB = 1024 * 1024
-POLICIES = ("binpack", "spread")
+WORD = "|".join(DEVICE_POLICIES)
 
 
 @frozen
@@ -33,13 +35,13 @@ class CoreSettings:
         "scheduler.defaultSchedulerPolicy.nodeSchedulerPolicy",
         "binpack",
         "Which of several fitting nodes is taken: the fullest (binpack) or the emptiest (spread).",
-        choices=POLICIES,
+        choices=NODE_POLICIES,
     )
     device_policy: str = setting(
         "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy",
         "spread",
-        "Which of several fitting devices of a node is taken: the fullest (binpack) or the emptiest (spread).",
-        choices=POLICIES,
+        "Which of several fitting devices of a node is taken; `docs/policies.md` says what each word does.",
+        form=Form(rf"\s*({WORD})\s*(,\s*({WORD})\s*)*", f"one or more of {', '.join(DEVICE_POLICIES)}, separated by commas"),
     )
 
 
@@ -60,7 +62,12 @@ def hami_parse(kind: Kind, pod: Pod, settings: Settings) -> Sequence[Request]:
 def default_policy(settings: Settings) -> Policy:
     """The policy of a pod that names none."""
     core = settings[CoreSettings]
-    return Policy(core.node_policy, core.device_policy)
+    return _policy(core.node_policy, core.device_policy)
+
+
+@cache
+def _policy(node: str, device: str) -> Policy:
+    return Policy(node, device_policy(device))
 
 
 @hookimpl(trylast=True)
@@ -83,18 +90,18 @@ def hami_split(inventory: DeviceInventory) -> Sequence[Capacity]:
 
 @hookimpl(trylast=True)
 def hami_fit(requests: Sequence[Request], table: NodeTable) -> Fit:
-    """By count, health, slots, memory and cores."""
+    """By count, selectors, health, cordon, slots, memory, cores and NUMA nodes."""
     from hami_core.placement import fit
 
     return fit(requests, table)
 
 
 @hookimpl(trylast=True)
-def hami_score(requests: Sequence[Request], table: NodeTable) -> Score:
-    """By the pod's node policy."""
+def hami_score(requests: Sequence[Request], table: NodeTable, fit: Fit) -> Score:
+    """By the pod's node policy, and by how devices are connected where the pod asks for that."""
     from hami_core.policies import score
 
-    return score(requests, table)
+    return score(requests, table, fit)
 
 
 @hookimpl(trylast=True)

@@ -12,15 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field
 
+from hami_core.topology import wire
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from hami_core.model import Capacity, Mask
+    from hami_core.model import Capacity, Link, Mask
+    from hami_core.topology import Wiring
 
     Numbers = NDArray[np.int64]
 
+UNKNOWN = -1  # the NUMA node of a device of which nobody says
 TOTALS = ("slots", "memory", "physical", "cores", "overhead")
 USED = ("slots_used", "memory_used", "cores_used")
 
@@ -30,25 +34,32 @@ class NodeTable:
     """Devices of one kind and splitting on all nodes, as columns (N, W). Units as in ``model``: MiB, percent, counts.
 
     ``*_used`` is what holdings have taken, and changes only through ``take``; everything else is fixed. A hook gets the table
-    with all columns locked against writing.
+    with all columns locked against writing. Texts are few: ``model`` and ``wired`` are indexes into them.
     """
 
     nodes: tuple[str, ...]
     devices: tuple[tuple[str, ...], ...]  # ids by node, as long as the node has devices
-    models: tuple[tuple[str, ...], ...]
+    models: tuple[str, ...]  # every different one
+    numa_nodes: tuple[int, ...]  # every number that is known, rising
+    wiring: Wiring  # how devices are connected, K different ways
+    wired: NDArray[np.int32]  # (N,): which of them a node has
     present: Mask
     healthy: Mask
-    numa: Numbers  # -1: unknown
+    cordoned: Mask  # taken out of service by the operator: what runs stays, nothing new comes
+    model: NDArray[np.int32]  # index into ``models``
+    numa: Numbers
     slots: Numbers
     memory: Numbers
     physical: Numbers
     cores: Numbers
     overhead: Numbers
+    fills: NDArray[np.float64]  # (3, N, W): how much one slot, one MiB, one percent of cores fill the device; 1 is full
     slots_used: Numbers
     memory_used: Numbers
     cores_used: Numbers
     extra: Mapping[str, NDArray[Any]]
     _view: NodeTable | None = field(default=None, init=False, repr=False)
+    _places: dict[str, list[tuple[int, int]]] | None = field(default=None, init=False, repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -58,14 +69,27 @@ class NodeTable:
 
     def row(self, node: int) -> NodeTable:
         """One node as a table of one row. Shares memory with this table."""
-        columns = {name: getattr(self, name)[node : node + 1] for name in _ARRAYS}
+        one = slice(node, node + 1)
+        columns = {name: getattr(self, name)[one] for name in _ARRAYS}
         return NodeTable(
-            nodes=self.nodes[node : node + 1],
-            devices=self.devices[node : node + 1],
-            models=self.models[node : node + 1],
-            extra={name: column[node : node + 1] for name, column in self.extra.items()},
+            nodes=self.nodes[one],
+            devices=self.devices[one],
+            models=self.models,
+            numa_nodes=self.numa_nodes,
+            wiring=self.wiring,
+            fills=self.fills[:, one],
+            extra={name: column[one] for name, column in self.extra.items()},
             **columns,
         )
+
+    def places(self, device: str) -> Sequence[tuple[int, int]]:
+        """Where the device of this id stands: (n, w) for each node that has one. The index is made at the first question."""
+        if self._places is None:
+            self._places = {}
+            for n, ids in enumerate(self.devices):
+                for w, one in enumerate(ids):
+                    self._places.setdefault(one, []).append((n, w))
+        return self._places.get(device, ())
 
     def idle(self) -> NodeTable:
         """The same devices with nothing taken: what could ever fit. Shares memory with this table, except what is used."""
@@ -74,7 +98,7 @@ class NodeTable:
     def locked(self) -> NodeTable:
         """A view whose columns cannot be written; it follows this table. Made once: hooks are asked often."""
         if self._view is None:
-            self._view = self._with({name: _locked(getattr(self, name)) for name in _ARRAYS})
+            self._view = self._with({name: _locked(getattr(self, name)) for name in ("fills", *_ARRAYS)})
             self._view.extra = {name: _locked(column) for name, column in self.extra.items()}
             self._view._view = self._view
         return self._view
@@ -93,36 +117,73 @@ class NodeTable:
         self.cores_used[node, device] += cores
 
 
-_ARRAYS = ("present", "healthy", "numa", *TOTALS, *USED)
+def count(mask: Mask) -> NDArray[np.uint16]:
+    """True devices by node, (N,). Summed as small integers: bool sums widen to 64 bits first, which is four times slower."""
+    total: NDArray[np.uint16] = mask.view(np.uint8).sum(axis=1, dtype=np.uint16)
+    return total
 
 
-def build(rows: Sequence[tuple[str, Sequence[Capacity]]], columns: Sequence[tuple[str, str]] = ()) -> NodeTable:
-    """The table of these nodes, nothing used yet. ``columns``: the splitting's extra columns (name, numpy dtype)."""
+_ARRAYS = ("wired", "present", "healthy", "cordoned", "model", "numa", *TOTALS, *USED)
+_NOBODY: Mapping[str, Any] = {}
+
+
+def build(
+    rows: Sequence[tuple[str, Sequence[Capacity]]],
+    columns: Sequence[tuple[str, str]] = (),
+    *,
+    links: Mapping[str, Sequence[Link]] = _NOBODY,
+    cordoned: Mapping[str, Collection[str]] = _NOBODY,
+) -> NodeTable:
+    """The table of these nodes, nothing used yet. ``columns``: the splitting's extra columns (name, numpy dtype).
+
+    By node, where there is something to say: ``links`` between its devices, and the ids of those that are ``cordoned``.
+    """
     shape = (len(rows), max((len(capacities) for _, capacities in rows), default=0))
+    devices = tuple(tuple(capacity.device for capacity in capacities) for _, capacities in rows)
+    models = dict.fromkeys(capacity.model for _, capacities in rows for capacity in capacities)
+    numa = {_numa(capacity) for _, capacities in rows for capacity in capacities} - {UNKNOWN}
+    wiring, wired = wire([(ids, links.get(node, ())) for (node, _), ids in zip(rows, devices, strict=True)], shape[1])
     table = NodeTable(
         nodes=tuple(node for node, _ in rows),
-        devices=tuple(tuple(capacity.device for capacity in capacities) for _, capacities in rows),
-        models=tuple(tuple(capacity.model for capacity in capacities) for _, capacities in rows),
+        devices=devices,
+        models=tuple(models),
+        numa_nodes=tuple(sorted(numa)),
+        wiring=wiring,
+        wired=wired,
         present=np.zeros(shape, bool, order="F"),
         healthy=np.zeros(shape, bool, order="F"),
-        numa=np.full(shape, -1, np.int64, order="F"),
+        cordoned=np.zeros(shape, bool, order="F"),
+        model=np.zeros(shape, np.int32, order="F"),
+        numa=np.full(shape, UNKNOWN, np.int64, order="F"),
+        fills=np.ones((3, *reversed(shape))).transpose(0, 2, 1),
         extra={name: np.zeros(shape, dtype, order="F") for name, dtype in columns},
         **{name: np.zeros(shape, np.int64, order="F") for name in (*TOTALS, *USED)},
     )
-    for n, (_, capacities) in enumerate(rows):
+    codes = {model: code for code, model in enumerate(models)}
+    for n, (node, capacities) in enumerate(rows):
+        out = cordoned.get(node, ())
         for w, capacity in enumerate(capacities):
             _write(table, n, w, capacity)
+            table.model[n, w] = codes[capacity.model]
+            table.cordoned[n, w] = capacity.device in out
+    for part, column in zip(table.fills, (table.slots, table.memory, table.cores), strict=True):
+        np.divide(1.0, column, out=part, where=column > 0)
     return table
 
 
 def _write(table: NodeTable, n: int, w: int, capacity: Capacity) -> None:
     table.present[n, w] = True
     table.healthy[n, w] = capacity.healthy
-    table.numa[n, w] = -1 if capacity.numa is None else capacity.numa
+    table.numa[n, w] = _numa(capacity)
     for name in TOTALS:
         getattr(table, name)[n, w] = getattr(capacity, name)
     for name, value in capacity.extra:
         table.extra[name][n, w] = value
+
+
+def _numa(capacity: Capacity) -> int:
+    """Unknown is no node: never node 0, and never the same node as another unknown. The kernel says -1."""
+    return UNKNOWN if capacity.numa is None or capacity.numa < 0 else capacity.numa
 
 
 def _locked(column: NDArray[Any]) -> NDArray[Any]:

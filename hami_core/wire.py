@@ -112,7 +112,8 @@ def decode(shape: type[T], text: str | bytes, what: str) -> T:
 
 
 def _fault(error: BaseException, shape: type | None) -> str:
-    return str(error) if isinstance(error, _Mistyped) else format_exception(error, shape)
+    """Our own words for a wrong type, the value's own for what it cannot be (``model``'s validators), else cattrs'."""
+    return str(error) if isinstance(error, _Mistyped | ValueError) else format_exception(error, shape)
 
 
 def limits_text(grant: str, shares: Iterable[Share], sections: Iterable[Grant]) -> str:
@@ -130,7 +131,8 @@ def _share_line(share: Share) -> str:
     phases = ",".join(map(str, share.phases))
     return (
         f"share kind={share.kind} splitting={share.splitting} device={share.device} memory={share.memory} "
-        f"physical={share.physical} cores={share.cores} overhead={share.overhead} phases={phases}\n"
+        f"physical={share.physical} cores={share.cores} overhead={share.overhead} phases={phases}"
+        f"{' exclusive=1' if share.exclusive else ''}\n"
     )
 
 
@@ -165,6 +167,7 @@ def _share(line: str, container: str, path: str, what: str) -> Share:
             splitting=values["splitting"],
             overhead=int(values.get("overhead", "0")),
             phases=tuple(int(phase) for phase in values["phases"].split(",")),
+            exclusive=values.get("exclusive") == "1",
         )
     except (KeyError, ValueError) as error:
         raise WireError(what, path, f"{line!r} is no share: {error}") from error

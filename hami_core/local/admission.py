@@ -89,8 +89,8 @@ def _refusals(host: Host, asked: Sequence[Ask], columns: Tables) -> str:
     for one in asked:
         verdict = decision.judge(host.plugins.hook, one, columns)
         if not verdict.nodes[0]:
-            row = columns[one.kind.name, one.splittings[0].name]
-            told = explain.refusal(one.kind, one.requests, row)
+            splitting, requests = decision.refused(one, verdict, 0)
+            told = explain.refusal(one.kind, requests, columns[one.kind.name, splitting.name])
             words.append(told or f"{one.kind.name}: {Reason(int(verdict.reasons[0])).name}")
     return "; ".join(words)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hami_core import table
+from hami_core import selection, table
 from hami_core.model import Grant
 
 if TYPE_CHECKING:
@@ -32,17 +32,38 @@ def placed(found: Sequence[Share], requests: Sequence[Request], splitting: Split
     for one in requests:
         devices = [share.device for share in found if share.container == one.container]
         assert len(set(devices)) == one.count, f"hami_place must give {one.count} different devices, not {devices}"
-        changed = [share for share in found if share.container == one.container and share.phases != one.phases]
-        assert not changed, f"hami_place gives {changed[0]} with other phases than its request's {one.phases}"
+        told_of = [(share.phases, share.exclusive) for share in found if share.container == one.container]
+        changed = [one_told for one_told in told_of if one_told != (one.phases, one.exclusive)]
+        asked = f"{(one.phases, one.exclusive)}"
+        assert not changed, f"hami_place gives a share of (phases, exclusive) {changed[0]}, not its request's {asked}"
     strangers = {share.device for share in found} - set(row.devices[0])
     assert not strangers, f"hami_place gives {strangers}, no devices of the node"
+    for one in requests:
+        _wishes(one, [row.devices[0].index(share.device) for share in found if share.container == one.container], row)
     for w, device in enumerate(row.devices[0]):
         _room([share for share in found if share.device == device], row, w)
+
+
+def _wishes(request: Request, chosen: Sequence[int], row: NodeTable) -> None:
+    """What the pod wished of its devices beside numbers; whoever decides by himself must honour it."""
+    for selector in request.selectors:
+        admitted = selection.admitted(selector, row)[0]
+        wrong = [row.devices[0][w] for w in chosen if not admitted[w]]
+        assert not wrong, f"hami_place gives {wrong[0]}, which {selector.key} ({selector.by}) does not admit"
+    out = [row.devices[0][w] for w in chosen if row.cordoned[0, w] or not row.healthy[0, w]]
+    assert not out, f"hami_place gives {out[0]}, which is sick or cordoned"
+    nodes = {int(row.numa[0, w]) for w in chosen}
+    bound = not request.numa_bind or (len(nodes) == 1 and min(nodes) >= 0)
+    assert bound, f"hami_place gives devices of the NUMA nodes {sorted(nodes)}, {request.numa_bind} asks for one that is known"
+    used = [row.devices[0][w] for w in chosen if request.exclusive and row.slots_used[0, w]]
+    assert not used, f"hami_place gives {used[0]}, which is in use, to a request that wants it for itself"
 
 
 def _room(shares: Sequence[Share], row: NodeTable, w: int) -> None:
     for phase in {phase for share in shares for phase in share.phases}:
         here = [share for share in shares if phase in share.phases]
+        alone = len(here) == 1 or not any(share.exclusive for share in here)
+        assert alone, "hami_place gives a device to two containers at a time of which one wants it for itself"
         for name, asked in (
             ("slots", len(here)),
             ("memory", sum(share.memory for share in here)),
@@ -54,9 +75,10 @@ def _room(shares: Sequence[Share], row: NodeTable, w: int) -> None:
 
 def copied(columns: NodeTable) -> tuple[object, ...]:
     """All that a table says, as plain values: equal before and after, if nobody wrote."""
-    names = ("present", "healthy", "numa", *table.TOTALS, *table.USED)
+    names = ("wired", "present", "healthy", "cordoned", "model", "numa", *table.TOTALS, *table.USED)
     extra = {name: column.tolist() for name, column in columns.extra.items()}
-    return (columns.nodes, columns.devices, columns.models, extra, *(getattr(columns, name).tolist() for name in names))
+    texts = (columns.nodes, columns.devices, columns.models, columns.numa_nodes, columns.wiring.scores.tolist())
+    return (*texts, extra, *(getattr(columns, name).tolist() for name in names))
 
 
 def grant(found: object, kind: Kind, shares: Sequence[Share], others: set[str]) -> None:

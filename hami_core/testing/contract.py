@@ -28,13 +28,28 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 import numpy as np
+from attrs import evolve
 from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from hami_core import placement, plugins, table
 from hami_core.errors import DriverError, HamiError, ValidationError
-from hami_core.model import DeviceInventory, Fit, Kind, Mounts, Reason, Request, Resources, Score, Splitting
+from hami_core.model import (
+    ID,
+    Device,
+    DeviceInventory,
+    Fit,
+    Kind,
+    Mounts,
+    Policy,
+    Reason,
+    Request,
+    Resources,
+    Score,
+    Selector,
+    Splitting,
+)
 from hami_core.plugins import Found, Plugins
 from hami_core.settings import Declaration, Settings, resolve
 from hami_core.testing import checks, strategies
@@ -122,14 +137,16 @@ class PluginContract:
         """One to three nodes of the kind, cut by the plugin, partly taken."""
         found = draw.draw(st.lists(self._inventories(kind), min_size=1, max_size=3))
         rows = [(f"node-{n}", self._offer(kind, splitting, inventory)) for n, inventory in enumerate(found)]
-        return draw.draw(strategies.filled(table.build(rows, splitting.columns)))
+        links = {f"node-{n}": inventory.links for n, inventory in enumerate(found)}
+        cordoned = {"node-0": draw.draw(st.sampled_from(((), (), (), tuple(one.device for one in rows[0][1][:1]))))}
+        return draw.draw(strategies.filled(table.build(rows, splitting.columns, links=links, cordoned=cordoned)))
 
     def _situation(self, draw: st.DataObject) -> Iterator[tuple[Kind, Splitting, tuple[Request, ...], NodeTable, Fit]]:
         """For every kind and splitting: random requests, a random table, and what hami_fit says of them."""
         for kind, splitting in self._splittings:
             columns = self._table(draw, kind, splitting)
             largest = int(columns.memory.max(initial=0)) or 1000
-            requests = draw.draw(strategies.requests(kind.name, largest))
+            requests = draw.draw(strategies.requests(kind.name, largest, selecting=_selectors(columns)))
             fit = self._ask("hami_fit", kind=kind, splitting=splitting, requests=requests, table=columns.locked())
             yield kind, splitting, requests, columns, fit
 
@@ -336,6 +353,30 @@ class PluginContract:
                 if placed:
                     checks.placed(placed, requests, splitting, columns.row(n))
 
+    def test_what_a_pod_wishes_of_its_devices_is_honoured(self) -> None:
+        """Whoever fits and places by himself must look at models, ids, NUMA nodes, cordons, and at who wants a device alone.
+
+        Of four devices the second is in use, the third cordoned; the fourth is on a NUMA node by itself.
+        """
+        for kind, splitting in self._splittings:
+            row = self._wishful_row(kind, splitting)
+            for wish in _wishes(row):
+                request = Request("main", kind.name, memory=1, **wish)
+                placed = self._place(kind, splitting, [request], row)
+                if placed:
+                    checks.placed(placed, [request], splitting, row)
+
+    def _wishful_row(self, kind: Kind, splitting: Splitting) -> NodeTable:
+        own = self.inventory.devices if self.inventory and self.inventory.kind == kind.name else ()
+        devices = own or tuple(Device(f"invented-{n}", n, "One", 16000) for n in range(len(_WISHFUL_NUMA)))
+        wired = (evolve(device, numa=numa, sick="") for device, numa in zip(devices, _WISHFUL_NUMA, strict=False))
+        offered = self._offer(kind, splitting, DeviceInventory(kind.name, tuple(wired)))[: len(_WISHFUL_NUMA)]
+        out = [one.device for one in offered[2:3]]
+        row = table.build([("node-0", offered)], splitting.columns, cordoned={"node-0": out})
+        if len(offered) > 1:
+            row.take(0, 1, 1, 1, 1)
+        return row
+
     @repeatedly
     @given(st.data())
     def test_opinions_lie_between_0_and_1(self, draw: st.DataObject) -> None:
@@ -404,6 +445,28 @@ elif loaded:
 def _pod(limits: Mapping[str, object]) -> dict[str, Any]:
     container = {"name": "main", "resources": {"limits": limits}}
     return {"metadata": {"name": "pod"}, "spec": {"containers": [container]}}
+
+
+_WISHFUL_NUMA = (0, 0, 0, 1)
+
+
+def _wishes(row: NodeTable) -> Iterator[dict[str, Any]]:
+    """Fields of a request, each set a wish that rules some devices out."""
+    for device in row.devices[0]:
+        yield {"count": 1, "selectors": (Selector("wish/use", (device,), ID),)}
+        yield {"count": 1, "selectors": (Selector("wish/avoid", (device,), ID, out=True),)}
+    yield {"count": 1, "selectors": (Selector("wish/use", ("no such model",)),)}
+    yield {"count": 2, "numa_bind": "wish/numa"}
+    yield {"count": 3}  # no more than are in service
+    yield {"count": 3, "cores": 100}
+    yield {"count": 3, "policy": Policy(device=("mutex",))}
+
+
+def _selectors(columns: NodeTable) -> st.SearchStrategy[Selector]:
+    """Wishes for some of the models and ids that there are."""
+    models = [model.split()[-1] for model in columns.models if model.strip()]
+    ids = sorted({device for devices in columns.devices for device in devices})
+    return strategies.selectors(models or ("None",), ids or ("none",))
 
 
 def _foreign_arguments(settings: Settings) -> dict[str, Any]:

@@ -146,8 +146,12 @@ SETTINGS = {
     ),
     "out of range": ("scheduler.defaultCores=101", "scheduler.defaultCores: '101' is not a whole number from 0 to 100"),
     "a word that is none of the choices": (
+        "scheduler.defaultSchedulerPolicy.nodeSchedulerPolicy=best",
+        "scheduler.defaultSchedulerPolicy.nodeSchedulerPolicy: 'best' is not binpack or spread",
+    ),
+    "a word that is none of a list": (
         "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy=best",
-        "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy: 'best' is not binpack or spread",
+        "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy: 'best' is not one or more of binpack, spread, mutex",
     ),
     "no assignment": (
         "scheduler.defaultMem",

@@ -7,30 +7,35 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import numpy as np
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hami_core import decision, hookimpl, plugins
+from hami_core import decision, hookimpl, plugins, requests
 from hami_core.errors import PluginError, ValidationError
 from hami_core.ledger import Ledger
 from hami_core.model import (
     SHARE,
+    SPLITTING,
     Capacity,
     Device,
     Fit,
     Grant,
     Holding,
     Kind,
+    Link,
     Policy,
     Reason,
     Request,
     Resources,
     Score,
+    Selector,
     Splitting,
 )
 from hami_core.plugins import Found
 from hami_core.settings import defaults
 from hami_core.sharing import CoreSettings
+from hami_core.wishes import Keys
 from tests.core.fleet import ACME, CARD, MEMORY, a_container, a_device, a_pod, a_share, an_inventory
 
 if TYPE_CHECKING:
@@ -247,6 +252,81 @@ def test_a_grant_is_asked_of_the_splitting_that_served() -> None:
     assert [told[name][0].visible for name in ("a", "b")] == ["half", "d0"]
 
 
+def choosing(**words: str) -> ModuleType:
+    """Acme, whose pods choose by annotation, or each container by its own name, how their devices are cut."""
+
+    def parse(kind: Kind, pod: Any) -> tuple[Request, ...] | None:
+        if kind.name != "acme":
+            return None
+        found = requests.parse(kind, pod, Policy(), Keys(splitting="acme/mode", splittings={"soft": SHARE, "hard": "halves"}))
+        return tuple(
+            evolve(one, selectors=(Selector("acme/mode", (words[one.container],), SPLITTING),))
+            if one.container in words
+            else one
+            for one in found
+        )
+
+    return a_plugin(ACME, hami_parse=parse)
+
+
+@pytest.mark.parametrize(("word", "device"), [("soft", "d0"), ("hard", "d0/a"), ("soft,hard", "d0/a")])
+def test_a_pod_chooses_how_the_devices_are_cut_that_serve_it(word: str, device: str) -> None:
+    world = World({"n0": {"acme": [a_device()]}}, choosing(), halves())
+    pod = wanting() | {"metadata": {"annotations": {"acme/mode": word}}}
+
+    assert world.run("u", pod) == ("n0", (device,))
+
+
+def test_containers_of_one_pod_are_served_from_different_splittings_in_the_pod_s_order() -> None:
+    world = World({"n0": {"acme": [a_device()]}}, choosing(a=SHARE, b="halves"), halves())
+    pod = a_pod(*(a_container(name, limits={CARD: 1, MEMORY: 3000}) for name in "abc"))
+
+    assert world.run("u", pod) == ("n0", ("d0", "d0/a", "d0/b"))
+
+
+def test_a_container_that_may_be_served_from_either_takes_what_the_choosy_one_left() -> None:
+    world = World({"n0": {"acme": [a_device()]}}, choosing(a="halves"), halves())
+    pod = a_pod(*(a_container(name, limits={CARD: count, MEMORY: 3000}) for name, count in (("a", 1), ("b", 2))))
+    both = a_pod(*(a_container(name, limits={CARD: 2, MEMORY: 3000}) for name in "ab"))
+    fitting = a_pod(*(a_container(name, limits={CARD: count, MEMORY: 3000}) for name, count in (("a", 2), ("b", 1))))
+
+    assert world.choose(pod).verdicts[0].reasons.tolist() == [Reason.SLOTS]
+    assert world.choose(both).verdicts[0].reasons.tolist() == [Reason.SLOTS]
+    assert world.run("u", fitting) == ("n0", ("d0/a", "d0/b", "d0"))
+
+
+def test_the_part_that_was_refused_is_the_one_whose_reason_was_given() -> None:
+    world = World({"n0": {"acme": [a_device()]}}, choosing(a=SHARE, b="halves"), halves())
+    (ask,) = world.asks(a_pod(a_container("a"), a_container("b", limits={CARD: 3})))
+    verdict = decision.judge(world.hook, ask, world.tables)
+
+    splitting, refused = decision.refused(ask, verdict, 0)
+
+    assert (splitting.name, [one.container for one in refused]) == ("halves", ["b"])
+
+
+def test_a_splitting_that_nobody_brings_is_refused_by_its_key() -> None:
+    world = World({"n0": {"acme": [a_device()]}}, choosing(main="halves"))
+
+    hint = "no plugin that is loaded splits acme devices in this way; there is share"
+    with pytest.raises(ValidationError, match=f"acme/mode: halves in the pod's annotations: {hint}"):
+        world.asks(wanting())
+
+
+# --- Links and cordons reach the table -------------------------------------------------------------------------------
+
+
+def test_the_links_of_an_inventory_and_the_cordons_of_a_node_are_in_its_table() -> None:
+    world = two_nodes()
+    found = evolve(an_inventory(a_device(0), a_device(1)), links=(Link("d0", "d1", "wire", score=7),))
+    offered = decision.offered(world.hook, world.catalogue, DEFAULTS, found)
+
+    built = decision.tables(world.catalogue, {"n0": {"acme": offered}, "n1": {}}, {"n0": {"d1"}})["acme", SHARE]
+
+    assert built.wiring.scores[built.wired[0]].tolist() == [[0, 7], [7, 0]]
+    assert built.cordoned.tolist() == [[False, True], [False, False]]
+
+
 def test_a_container_with_shares_of_two_kinds_is_told_of_both() -> None:
     world = two_nodes(a_plugin(ACME), a_plugin(OTHER))
     shares = [a_share("x", "b", kind="other"), a_share("d1", "a"), a_share("d0", "b"), a_share("d1", "b")]
@@ -338,7 +418,7 @@ def test_no_policy_changes_what_fits() -> None:
         decision.judge(
             world.hook, decision.Ask(ask.kind, ask.splittings, (Request("main", "acme", 1, 3000, policy=policy),)), world.tables
         )
-        for policy in (Policy("binpack", "spread"), Policy("spread", "binpack"))
+        for policy in (Policy("binpack", ("spread",)), Policy("spread", ("binpack",)))
     ]
 
     assert verdicts[0].nodes.tolist() == verdicts[1].nodes.tolist()

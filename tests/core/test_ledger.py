@@ -37,6 +37,16 @@ def test_a_holding_is_counted_on_its_device() -> None:
     assert (unknown, used(ledger)) == ((), [[0, 1], [0, 3000], [0, 30]])
 
 
+def test_an_exclusive_share_takes_all_slots_and_gives_all_back() -> None:
+    ledger = a_ledger(a_row(8000, slots=4))
+
+    ledger.hold("n0", a_holding("a", a_share(exclusive=True, cores=100)))
+    taken = used(ledger)
+    ledger.release("a")
+
+    assert (taken, used(ledger)) == ([[4], [3000], [100]], [[0], [0], [0]])
+
+
 def test_holding_twice_is_holding_once() -> None:
     ledger = a_ledger()
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import pytest
 
 from hami_core import model
-from hami_core.model import Grant, Policy, Reason, Resources
-from tests.core.fleet import a_kind, a_request
+from hami_core.model import Grant, Link, Policy, Reason, Resources
+from tests.core.fleet import a_capacity, a_device, a_kind, a_request
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.mark.parametrize("name", ["acme", "a", "a-1", "x" * 32])
@@ -69,11 +72,16 @@ def test_codes_of_reasons_are_stable_and_fit_a_byte() -> None:
         "FITS": 0,
         "NO_DEVICE": 10,
         "COUNT": 20,
+        "MODEL": 22,
+        "ID": 24,
         "HEALTH": 30,
+        "CORDON": 32,
         "SIZE": 40,
         "SLOTS": 70,
+        "IN_USE": 75,
         "MEMORY": 80,
         "CORES": 90,
+        "NUMA": 100,
     }
     assert max(codes.values()) < 128
 
@@ -82,3 +90,23 @@ def test_codes_of_reasons_are_stable_and_fit_a_byte() -> None:
 def test_every_value_is_frozen(cls: Any) -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         object.__new__(cls).anything = 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: a_device(id="GPU 0"), "Device: the id 'GPU 0' cannot be: ids stand in comma lists"),
+        (lambda: a_device(id="a,b"), "Device: the id 'a,b' cannot be"),
+        (lambda: a_device(id=""), "Device: the id '' cannot be"),
+        (lambda: a_device(id=7), "Device: the id 7 cannot be"),
+        (lambda: a_device(memory=-1), "Device d0: memory must be a whole number of at least 0, not -1"),
+        (lambda: a_device(memory=1.5), "Device d0: memory must be a whole number of at least 0, not 1.5"),
+        (lambda: a_capacity("a\nb"), "Capacity: the id 'a\\\\nb' cannot be"),
+        (lambda: a_capacity(memory=-8), "Capacity d0: memory must be a whole number of at least 0, not -8"),
+        (lambda: Link("a", "b", "wire", score=-1), "Link a: score must be a whole number of at least 0, not -1"),
+    ],
+    ids=range(9),
+)
+def test_an_id_or_a_number_that_cannot_be_is_refused_by_name(make: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()

@@ -6,102 +6,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from attrs import define, evolve, field
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hami_core import placement
-from hami_core.model import MAIN, Policy, Reason, Share
+from hami_core import placement, table
+from hami_core.model import ID, MAIN, Policy, Reason, Selector, Share
 from hami_core.testing import strategies
+from tests.core import slow
 from tests.core.fleet import a_capacity, a_request, a_row, a_table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from hami_core.model import Request
     from hami_core.table import NodeTable
 
-BINPACK = Policy(device="binpack")
-
-
-# --- The slow twin ---------------------------------------------------------------------------------------------------
-
-
-@define
-class SlowNode:
-    """One node of a table as numbers, and what the pod has taken: (phase, device, memory, cores) for each share."""
-
-    table: NodeTable
-    n: int
-    taken: list[tuple[int, int, int, int]] = field(factory=list)
-
-    def most_taken(self, w: int, phases: Sequence[int]) -> tuple[int, int, int]:
-        sums = [
-            [(1, memory, cores) for phase, device, memory, cores in self.taken if (phase, device) == (one, w)] for one in phases
-        ]
-        by_phase = [tuple(map(sum, zip((0, 0, 0), *shares, strict=True))) for shares in sums]
-        return tuple(max(column) for column in zip((0, 0, 0), *by_phase, strict=True))
-
-    def needs(self, request: Request, w: int) -> int:
-        if request.memory is not None:
-            return request.memory
-        return max(1, int(self.table.physical[self.n, w]) * (request.percent or 0) // 100)
-
-    def passes(self, request: Request, w: int) -> dict[Reason, bool]:
-        t, n, memory = self.table, self.n, self.needs(request, w)
-        slots_taken, memory_taken, cores_taken = self.most_taken(w, request.phases)
-        return {
-            Reason.COUNT: bool(t.present[n, w]),
-            Reason.HEALTH: bool(t.healthy[n, w]),
-            Reason.SIZE: bool(
-                t.overhead[n, w] < memory <= min(t.memory[n, w], t.physical[n, w]) and request.cores <= t.cores[n, w]
-            ),
-            Reason.SLOTS: bool(t.slots_used[n, w] + slots_taken + 1 <= t.slots[n, w]),
-            Reason.MEMORY: bool(t.memory_used[n, w] + memory_taken + memory <= t.memory[n, w]),
-            Reason.CORES: request.cores == 0 or bool(t.cores_used[n, w] + cores_taken + request.cores <= t.cores[n, w]),
-        }
-
-    def fullness(self, w: int) -> float:
-        t, n = self.table, self.n
-        slots, memory, cores = self.most_taken(w, sorted({phase for phase, _, _, _ in self.taken}))
-        parts = [
-            (t.slots_used[n, w] + slots) / max(t.slots[n, w], 1),
-            (t.memory_used[n, w] + memory) / max(t.memory[n, w], 1),
-            (t.cores_used[n, w] + cores) / max(t.cores[n, w], 1),
-        ]
-        return float(sum(parts) / 3)
-
-    def held_elsewhere(self, request: Request, w: int) -> bool:
-        return any(device == w and phase not in request.phases for phase, device, _, _ in self.taken)
-
-    def best_first(self, request: Request, devices: list[int]) -> list[int]:
-        sign = -1 if request.policy.device == "binpack" else 1
-        return sorted(devices, key=lambda w: (not self.held_elsewhere(request, w), round(sign * self.fullness(w), 9), w))
-
-    def take(self, request: Request, w: int) -> None:
-        self.taken += [(phase, w, self.needs(request, w), request.cores) for phase in request.phases]
-
-
-def slow_reason(request: Request, passes: Sequence[dict[Reason, bool]]) -> Reason:
-    left = list(passes)
-    for reason in placement.REASONS:
-        left = [one for one in left if one[reason]]
-        if len(left) < request.count:
-            return Reason.NO_DEVICE if reason is Reason.COUNT and not left else reason
-    return Reason.FITS
-
-
-def slow_fit(requests: Sequence[Request], table: NodeTable, n: int) -> tuple[Reason, list[list[bool]], list[list[int]]]:
-    """The reason, which devices could hold each request, and which are chosen for it."""
-    node, reason, masks, chosen = SlowNode(table, n), Reason.FITS, [], []
-    for request in requests:
-        passes = [node.passes(request, w) for w in range(table.shape[1])]
-        masks.append([all(one.values()) for one in passes])
-        reason = reason or slow_reason(request, passes)
-        chosen.append(sorted(node.best_first(request, [w for w, ok in enumerate(masks[-1]) if ok])[: request.count]))
-        for w in chosen[-1]:
-            node.take(request, w)
-    return reason, masks, chosen
+BINPACK = Policy(device=("binpack",))
 
 
 # --- The same answers ------------------------------------------------------------------------------------------------
@@ -112,13 +31,13 @@ ASKED = strategies.requests("acme")
 @settings(max_examples=150)
 @given(ASKED, strategies.tables(overfull=True))
 def test_the_columns_agree_with_the_obvious_loop(requests: tuple[Request, ...], table: NodeTable) -> None:
-    slow = [slow_fit(requests, table, n) for n in range(table.shape[0])]
+    obvious = [slow.fit(requests, table, n) for n in range(table.shape[0])]
 
     fit = placement.fit(requests, table.locked())
 
-    assert [Reason(reason) for reason in fit.reasons] == [reason for reason, _, _ in slow]
-    assert fit.nodes.tolist() == [reason is Reason.FITS for reason, _, _ in slow]
-    assert fit.devices.tolist() == [[masks[r] for _, masks, _ in slow] for r in range(len(requests))]
+    assert [Reason(reason) for reason in fit.reasons] == [reason for reason, _, _ in obvious]
+    assert fit.nodes.tolist() == [reason is Reason.FITS for reason, _, _ in obvious]
+    assert fit.devices.tolist() == [[masks[r] for _, masks, _ in obvious] for r in range(len(requests))]
 
 
 @settings(max_examples=150)
@@ -129,10 +48,10 @@ def test_a_node_fits_if_and_only_if_placing_on_it_succeeds_and_on_the_same_devic
     fit = placement.fit(requests, table)
     for n in range(table.shape[0]):
         shares = placement.place(requests, table.row(n).locked(), "share")
-        _, _, chosen = slow_fit(requests, table, n)
+        chosen = slow.place(requests, table, n)
 
-        assert bool(shares) == bool(fit.nodes[n])
-        if shares:
+        assert bool(shares) == bool(fit.nodes[n]) == (chosen is not None)
+        if chosen is not None:
             assert [share.device for share in shares] == [table.devices[n][w] for devices in chosen for w in devices]
             assert [share.container for share in shares] == [one.container for one in requests for _ in range(one.count)]
 
@@ -175,11 +94,16 @@ REFUSALS = {
     Reason.FITS: (a_request(), a_row(8000)),
     Reason.NO_DEVICE: (a_request(), a_row()),
     Reason.COUNT: (a_request(count=2), a_row(8000)),
+    Reason.MODEL: (a_request(selectors=(Selector("use", ("Two",)),)), a_row(8000)),
+    Reason.ID: (a_request(selectors=(Selector("avoid", ("d0",), ID, out=True),)), a_row(8000)),
     Reason.HEALTH: (a_request(count=2), a_table([a_capacity("d0"), a_capacity("d1", healthy=False)])),
+    Reason.CORDON: (a_request(), table.build([("n0", [a_capacity()])], cordoned={"n0": ["d0"]})),
     Reason.SIZE: (a_request(memory=9000), a_row(8000)),
     Reason.SLOTS: (a_request(), a_row(8000, slots=1, used=[1])),
     Reason.MEMORY: (a_request(), a_row(8000, used=[5001])),
+    Reason.IN_USE: (a_request(cores=100), a_row(8000, used=[1])),
     Reason.CORES: (a_request(cores=60), a_row(8000)),
+    Reason.NUMA: (a_request(count=2, numa_bind="bind"), a_table([a_capacity("d0", numa=0), a_capacity("d1", numa=1)])),
 }
 REFUSALS[Reason.CORES][1].take(0, 0, 1, 0, 50)
 

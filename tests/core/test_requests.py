@@ -6,13 +6,27 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hami_core import names, requests
+from hami_core import names, placement, requests
 from hami_core.errors import ValidationError
+from hami_core.ledger import claims
 from hami_core.model import MAIN, Defaults, Policy, Request
-from tests.core.fleet import ACME, CARD, CORES, MEMORY, NO_COUNT, PERCENT, PRIORITY, a_container, a_kind, a_pod, a_request
+from tests.core.fleet import (
+    ACME,
+    CARD,
+    CORES,
+    MEMORY,
+    NO_COUNT,
+    PERCENT,
+    PRIORITY,
+    a_container,
+    a_kind,
+    a_pod,
+    a_request,
+    a_row,
+)
 
 POLICY = Policy()
 
@@ -92,7 +106,7 @@ def test_the_pod_s_policies_win_over_the_settings() -> None:
 
     (request,) = requests.parse(ACME, pod, POLICY)
 
-    assert request.policy == Policy("spread", "binpack")
+    assert request.policy == Policy("spread", ("binpack",))
 
 
 def test_a_pod_without_any_optional_field_is_read() -> None:
@@ -253,3 +267,43 @@ def test_requests_stand_in_the_order_of_the_manifest_init_containers_first() -> 
     pod = a_pod(a_container("b"), a_container("a"), inits=[a_container("z")])
 
     assert [request.container for request in requests.parse(ACME, pod, POLICY)] == ["z", "b", "a"]
+
+
+# --- What a pod claims over its life ---------------------------------------------------------------------------------
+
+AMOUNTS = st.tuples(st.booleans(), st.integers(0, 30), st.integers(0, 60))
+
+
+def peak(inits: list[tuple[bool, int, int]], ordinary: list[tuple[bool, int, int]]) -> tuple[int, int, int]:
+    """The most tasks, memory and cores at any moment, played as a clock: start, look, end."""
+    running: list[tuple[int, int]] = []
+    seen = [(0, 0, 0)]
+    for sidecar, memory, cores in inits:
+        running.append((memory, cores))
+        seen.append((len(running), sum(one for one, _ in running), sum(one for _, one in running)))
+        if not sidecar:
+            running.pop()
+    running += [(memory, cores) for _, memory, cores in ordinary]
+    seen.append((len(running), sum(one for one, _ in running), sum(one for _, one in running)))
+    return tuple(max(column) for column in zip(*seen, strict=True))
+
+
+@settings(max_examples=60)
+@given(st.lists(AMOUNTS, max_size=5), st.lists(AMOUNTS, min_size=1, max_size=3))
+def test_what_a_pod_claims_of_a_device_is_its_peak_on_the_clock(
+    inits: list[tuple[bool, int, int]], ordinary: list[tuple[bool, int, int]]
+) -> None:
+    def container(name: str, one: tuple[bool, int, int], **more: str) -> dict[str, Any]:
+        return a_container(name, limits={CARD: 1, MEMORY: one[1] + 1, CORES: one[2]}, **more)
+
+    pod = a_pod(
+        *(container(f"c{n}", one) for n, one in enumerate(ordinary)),
+        inits=[container(f"i{n}", one, **({"restartPolicy": "Always"} if one[0] else {})) for n, one in enumerate(inits)],
+    )
+    row = a_row(10_000, slots=100, cores=1000)
+
+    shares = placement.place(requests.parse(ACME, pod, POLICY), row, "share")
+
+    (claim,) = claims(shares).values()
+    more = [[(sidecar, memory + 1, cores) for sidecar, memory, cores in one] for one in (inits, ordinary)]
+    assert (claim.slots, claim.memory, claim.cores) == peak(*more)

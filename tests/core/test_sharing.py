@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from hami_core import sharing
+from hami_core.errors import SettingsError
 from hami_core.model import Capacity, Grant, Mounts, Policy
 from hami_core.settings import resolve
 from tests.core.fleet import ACME, a_device, a_share, an_inventory
@@ -39,5 +42,19 @@ def test_the_default_policies_are_hami_s_and_come_from_the_settings() -> None:
     classes = {"core": sharing.CoreSettings}
     path = "scheduler.defaultSchedulerPolicy.nodeSchedulerPolicy"
 
-    assert sharing.default_policy(resolve(classes, ())) == Policy("binpack", "spread")
-    assert sharing.default_policy(resolve(classes, [("", {path: "spread"})])) == Policy("spread", "spread")
+    assert sharing.default_policy(resolve(classes, ())) == Policy("binpack", ("spread",))
+    assert sharing.default_policy(resolve(classes, [("", {path: "spread"})])) == Policy("spread", ("spread",))
+
+
+def test_the_default_device_policy_is_a_list_like_the_pod_s_own() -> None:
+    path = "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy"
+    found = resolve({"core": sharing.CoreSettings}, [("", {path: "numa, binpack"})])
+
+    assert sharing.default_policy(found).device == ("numa", "binpack")
+
+
+def test_a_default_device_policy_that_means_nothing_is_refused_when_settings_are_read() -> None:
+    path = "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy"
+
+    with pytest.raises(SettingsError, match=f"{path}: 'numa,fullest' is not one or more of binpack, spread"):
+        resolve({"core": sharing.CoreSettings}, [("a file", {path: "numa,fullest"})])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hami_core import table
+from hami_core.model import Link
 from tests.core.fleet import a_capacity, a_row, a_table
 
 
@@ -18,6 +19,39 @@ def test_a_narrow_node_is_padded_with_absent_devices_of_no_capacity() -> None:
     assert columns.healthy.tolist() == columns.present.tolist()
     assert columns.numa.tolist() == [[-1, -1], [1, -1], [-1, -1]]
     assert columns.devices == (("d0", "d1"), ("e0",), ())
+
+
+def test_an_unknown_numa_node_is_none_however_it_is_written() -> None:
+    columns = a_table([a_capacity("d0", numa=None), a_capacity("d1", numa=-1), a_capacity("d2", numa=0)])
+
+    assert (columns.numa.tolist(), columns.numa_nodes) == ([[-1, -1, 0]], (0,))
+
+
+def test_models_are_numbered_and_cordoned_devices_are_marked() -> None:
+    rows = [("n0", [a_capacity("d0"), a_capacity("d1", model="Two")]), ("n1", [a_capacity("d0")])]
+
+    columns = table.build(rows, cordoned={"n1": frozenset({"d0", "gone"})})
+
+    assert (columns.models, columns.model.tolist()) == (("One", "Two"), [[0, 1], [0, 0]])
+    assert columns.cordoned.tolist() == [[False, False], [True, False]]
+
+
+def test_a_device_is_found_by_its_id_on_every_node_that_has_one() -> None:
+    columns = a_table([a_capacity("d0"), a_capacity("d1")], [a_capacity("d1")])
+
+    assert [columns.places(device) for device in ("d1", "d0", "gone")] == [[(0, 1), (1, 0)], [(0, 0)], ()]
+    assert columns.row(1).places("d1") == [(0, 0)]
+
+
+def test_nodes_that_are_wired_alike_share_a_matrix() -> None:
+    rows = [(f"n{n}", [a_capacity(f"n{n}-d{w}") for w in range(2)]) for n in range(3)]
+    links = {f"n{n}": (Link(f"n{n}-d0", f"n{n}-d1", "wire", score=9), Link("n0-d0", "gone", "wire", score=5)) for n in range(2)}
+
+    columns = table.build(rows, links=links)
+
+    assert columns.wired.tolist() == [0, 0, 1]
+    assert columns.wiring.scores.tolist() == [[[0, 9], [9, 0]], [[0, 0], [0, 0]]]
+    assert columns.row(2).wiring is columns.wiring
 
 
 def test_one_device_column_of_all_nodes_is_contiguous() -> None:
@@ -60,7 +94,7 @@ def test_the_lock_covers_every_column() -> None:
     columns = table.build([("n0", [a_capacity(extra=(("slices", 7),))])], [("slices", "int8")]).locked()
     arrays = [value for name in columns.__slots__ if isinstance(value := getattr(columns, name, None), np.ndarray)]
 
-    assert len(arrays) == 11
+    assert len(arrays) == 15
     assert not any(array.flags.writeable for array in [*arrays, *columns.extra.values()])
 
 

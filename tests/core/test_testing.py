@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from types import ModuleType, SimpleNamespace
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
@@ -47,7 +48,10 @@ def split(kind: Kind, inventory: DeviceInventory, settings: Any) -> list[Capacit
     if kind.name != "acme":
         return None
     slots = settings[Sound].slots
-    return [Capacity(one.id, one.model, slots, one.memory, one.memory, healthy=not one.sick) for one in inventory.devices]
+    return [
+        Capacity(one.id, one.model, slots, one.memory, one.memory, numa=one.numa, healthy=not one.sick)
+        for one in inventory.devices
+    ]
 
 
 def a_plugin(**hooks: Callable[..., Any]) -> Any:
@@ -197,6 +201,25 @@ def capacity(**changes: Any) -> Callable[..., Any]:
 def offers_twice(kind: Kind, inventory: DeviceInventory, settings: Any) -> Any:
     offered = split(kind, inventory, settings)
     return offered and offered * 2
+
+
+def replaced(requests: Any, row: Any, **changes: Any) -> Any:
+    """Placed as if the requests had not wished that."""
+    return placement.place([evolve(one, **changes) for one in requests], row, "share")
+
+
+def shares_it(requests: Any, row: Any, placed: Any) -> Any:
+    """As if nobody wanted a device for himself, but said so of the shares."""
+    modest = [evolve(one, cores=min(one.cores, 99), policy=Policy()) for one in requests]
+    wanted = {one.container: one for one in requests}
+    shares = placement.place(modest, row, "share")
+    return [evolve(one, cores=wanted[one.container].cores, exclusive=wanted[one.container].exclusive) for one in shares]
+
+
+def uncordoned(requests: Any, row: Any, placed: Any) -> Any:
+    open_row = copy(row)
+    open_row.cordoned = np.zeros_like(row.cordoned)
+    return placement.place(requests, open_row, "share")
 
 
 @frozen
@@ -456,7 +479,32 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
     "other phases": (
         "test_what_is_placed_is_what_was_asked_and_never_more_than_is_free",
         a_plugin(hami_place=own_place(lambda requests, row, placed: [evolve(one, phases=(7,)) for one in placed])),
-        "with other phases than its request's",
+        "hami_place gives a share of (phases, exclusive) ((7,), ",
+    ),
+    "a share that shares what it was to have alone": (
+        "test_what_is_placed_is_what_was_asked_and_never_more_than_is_free",
+        a_plugin(hami_place=own_place(lambda requests, row, placed: [evolve(one, exclusive=False) for one in placed])),
+        "hami_place gives a share of (phases, exclusive)",
+    ),
+    "a device that was not wished for": (
+        "test_what_a_pod_wishes_of_its_devices_is_honoured",
+        a_plugin(hami_place=own_place(lambda requests, row, placed: replaced(requests, row, selectors=()))),
+        "does not admit",
+    ),
+    "devices of two NUMA nodes": (
+        "test_what_a_pod_wishes_of_its_devices_is_honoured",
+        a_plugin(hami_place=own_place(lambda requests, row, placed: replaced(requests, row, numa_bind=""))),
+        "hami_place gives devices of the NUMA nodes",
+    ),
+    "a device that somebody uses": (
+        "test_what_a_pod_wishes_of_its_devices_is_honoured",
+        a_plugin(hami_place=own_place(shares_it)),
+        "which is in use, to a request that wants it for itself",
+    ),
+    "a device out of service": (
+        "test_what_a_pod_wishes_of_its_devices_is_honoured",
+        a_plugin(hami_place=own_place(uncordoned)),
+        "which is sick or cordoned",
     ),
     "a loud opinion": (
         "test_opinions_lie_between_0_and_1",

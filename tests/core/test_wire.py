@@ -15,10 +15,11 @@ from hami_core.model import Capacity, Device, DeviceInventory, Grant, Holding, L
 from tests.core.fleet import a_capacity, a_device, a_share, an_inventory
 
 WORD = st.text(min_size=1, max_size=8)
+IDS = st.from_regex(r"\A[A-Za-z0-9:/_.-]{1,40}\Z")
 NUMBER = st.integers(0, 2**53)
 DEVICES = st.builds(
     Device,
-    id=WORD,
+    id=IDS,
     index=NUMBER,
     model=WORD,
     memory=NUMBER,
@@ -27,16 +28,17 @@ DEVICES = st.builds(
     bus=st.text(max_size=8),
     sick=st.text(max_size=8),
 )
+LINKS = st.builds(Link, a=WORD, b=WORD, type=WORD, lanes=NUMBER, score=st.integers(0, 2**24))
 INVENTORIES = st.builds(
     DeviceInventory,
     kind=WORD,
     devices=st.lists(DEVICES, max_size=3).map(tuple),
-    links=st.lists(st.builds(Link, a=WORD, b=WORD, type=WORD, lanes=NUMBER, score=NUMBER), max_size=2).map(tuple),
+    links=st.lists(LINKS, max_size=2).map(tuple),
     faults=st.lists(WORD, max_size=2).map(tuple),
 )
 CAPACITIES = st.builds(
     Capacity,
-    device=WORD,
+    device=IDS,
     model=WORD,
     slots=NUMBER,
     memory=NUMBER,
@@ -55,11 +57,12 @@ SHARES = st.builds(
     Share,
     container=st.just("main"),
     kind=st.sampled_from(("acme", "nvidia")),
-    device=st.from_regex(r"\A[A-Za-z0-9:/_.-]{1,40}\Z"),
+    device=IDS,
     memory=NUMBER,
     physical=NUMBER,
     cores=st.integers(0, 100),
     overhead=NUMBER,
+    exclusive=st.booleans(),
     splitting=st.sampled_from(("share", "mig")),
     phases=st.lists(st.integers(0, 9), min_size=1, max_size=3, unique=True).map(tuple),
 )
@@ -115,6 +118,16 @@ def test_fields_with_a_default_may_be_missing() -> None:
         ('{"v":"1","kind":"acme","devices":[]}', "$.v", "version '1' is unknown"),
         ('{"v":1,"devices":[]}', "$.kind", "required field missing"),
         ('{"v":1,"kind":"acme","devices":{}}', "$.devices", "{} is no list"),
+        (
+            '{"v":1,"kind":"acme","devices":[{"id":"d 0","index":0,"model":"One","memory":8000}]}',
+            "$.devices[0]",
+            "Device: the id 'd 0' cannot be",
+        ),
+        (
+            '{"v":1,"kind":"acme","devices":[{"id":"d0","index":0,"model":"One","memory":-8}]}',
+            "$.devices[0]",
+            "Device d0: memory must be a whole number of at least 0, not -8",
+        ),
         ('{"v":1,"kind":"acme","devices":"d0"}', "$.devices", "'d0' is no list"),
         (
             '{"v":1,"kind":"acme","devices":[{"id":"a","index":0,"model":"m","memory":7.9}]}',
@@ -130,7 +143,7 @@ def test_fields_with_a_default_may_be_missing() -> None:
         ('{"v":1,"kind":"acme","devices":[],"links":[{"a":"x","b":"y"}]}', "$.links[0].type", "required field missing"),
         ('{"v":1,"kind":"acme","devices":[null]}', "$.devices[0]", ""),
     ],
-    ids=range(17),
+    ids=range(19),
 )
 def test_a_fault_is_named_with_its_path(text: str, path: str, words: str) -> None:
     with pytest.raises(WireError) as caught:

@@ -8,6 +8,7 @@ import pytest
 
 from hami_core import settings
 from hami_core.errors import ValidationError
+from hami_core.model import ID, SHARE, SPLITTING, Selector
 from hami_core.sharing import CoreSettings
 from hami_nvidia import plugin
 from hami_nvidia.requests import KILL_NOTE
@@ -17,12 +18,17 @@ if TYPE_CHECKING:
     from hami_core.model import Request
 
 
-def parsed(limits: dict[str, Any], env: dict[str, str] | None = None, **changed: Any) -> tuple[Request, ...]:
+def parsed(
+    limits: dict[str, Any], env: dict[str, str] | None = None, annotations: dict[str, str] | None = None, **changed: Any
+) -> tuple[Request, ...]:
     """The requests of a pod of one container under these settings (path -> value, dots written as double underscores)."""
     layer = {path.replace("__", "."): value for path, value in changed.items()}
     in_force = settings.resolve({"core": CoreSettings, "nvidia": NvidiaSettings}, [("test", layer)])
     variables = [{"name": name, "value": value} for name, value in (env or {}).items()]
-    pod = {"metadata": {}, "spec": {"containers": [{"name": "c", "env": variables, "resources": {"limits": limits}}]}}
+    pod = {
+        "metadata": {"annotations": annotations or {}},
+        "spec": {"containers": [{"name": "c", "env": variables, "resources": {"limits": limits}}]},
+    }
     (kind,) = plugin.hami_kinds(in_force)
     return tuple(plugin.hami_parse(kind, pod, in_force) or ())
 
@@ -96,3 +102,32 @@ def test_the_oom_killer_is_recorded_and_the_user_is_told_that_nothing_is_killed(
 
     assert dict(request.options)["oom"] == "kill"
     assert request.notes == (KILL_NOTE,)
+
+
+def test_hami_s_annotations_select_gpus_by_type_uuid_numa_node_and_mode() -> None:
+    written = {
+        "nvidia.com/use-gputype": "A100,H100",
+        "nvidia.com/nouse-gputype": "40GB",
+        "nvidia.com/use-gpuuuid": "GPU-1,GPU-2",
+        "nvidia.com/nouse-gpuuuid": "GPU-3",
+        "nvidia.com/vgpu-mode": "hami-core",
+        "nvidia.com/numa-bind": "true",
+    }
+
+    (request,) = parsed({"nvidia.com/gpu": 1}, annotations=written)
+
+    assert request.selectors == (
+        Selector("nvidia.com/use-gputype", ("A100", "H100")),
+        Selector("nvidia.com/nouse-gputype", ("40GB",), out=True),
+        Selector("nvidia.com/use-gpuuuid", ("GPU-1", "GPU-2"), ID),
+        Selector("nvidia.com/nouse-gpuuuid", ("GPU-3",), ID, out=True),
+        Selector("nvidia.com/vgpu-mode", (SHARE,), SPLITTING),
+    )
+    assert request.numa_bind == "nvidia.com/numa-bind"
+
+
+def test_a_mode_that_is_none_is_refused() -> None:
+    with pytest.raises(
+        ValidationError, match=r"nvidia\.com/vgpu-mode: mps in the pod's annotations: give one or more of hami-core, mig"
+    ):
+        parsed({"nvidia.com/gpu": 1}, annotations={"nvidia.com/vgpu-mode": "mps"})

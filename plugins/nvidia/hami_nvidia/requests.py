@@ -1,4 +1,7 @@
-"""What NVIDIA's containers ask by variables of their own: recorded with the grant, so that no container can loosen it later."""
+"""What NVIDIA's users ask by words of their own: annotations that select GPUs, and variables of each container.
+
+The variables are recorded with the grant, so that no container can loosen it later.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,25 @@ from attrs import evolve
 
 from hami_core import requests
 from hami_core.errors import ValidationError
+from hami_core.model import SHARE
+from hami_core.wishes import Keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hami_core.model import Kind, Pod, Policy, Request
     from hami_nvidia.settings import NvidiaSettings
+
+KEYS = Keys(
+    use_model="nvidia.com/use-gputype",
+    avoid_model="nvidia.com/nouse-gputype",
+    use_id="nvidia.com/use-gpuuuid",
+    avoid_id="nvidia.com/nouse-gpuuuid",
+    numa_bind="nvidia.com/numa-bind",
+    splitting="nvidia.com/vgpu-mode",
+    splittings={"hami-core": SHARE, "mig": "mig"},
+)
+"""HAMi's annotations, under its names."""
 
 CORE_POLICY = "GPU_CORE_UTILIZATION_POLICY"
 OOM_KILLER = "ACTIVE_OOM_KILLER"
@@ -29,7 +45,7 @@ def parse(kind: Kind, pod: Pod, default: Policy, own: NvidiaSettings) -> tuple[R
     ValidationError: a word that is neither a policy nor a truth value.
     """
     variables = {runs.name: _variables(runs.spec) for runs in requests.containers(pod)}
-    asked = requests.parse(kind, pod, default)
+    asked = requests.parse(kind, pod, default, KEYS)
     return tuple(_with_words(request, variables[request.container], own) for request in asked)
 
 
