@@ -458,6 +458,7 @@ def _wishes(row: NodeTable) -> Iterator[dict[str, Any]]:
     yield {"count": 1, "selectors": (Selector("wish/use", ("no such model",)),)}
     yield {"count": 2, "numa_bind": "wish/numa"}
     yield {"count": 3}  # no more than are in service
+    yield {"count": 1, "cores": 100}
     yield {"count": 3, "cores": 100}
     yield {"count": 3, "policy": Policy(device=("mutex",))}
 

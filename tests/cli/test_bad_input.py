@@ -151,7 +151,8 @@ SETTINGS = {
     ),
     "a word that is none of a list": (
         "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy=best",
-        "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy: 'best' is not one or more of binpack, spread, mutex",
+        "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy: 'best' is not one or more of "
+        "binpack, spread, mutex, topology-aware, numa, separated by commas",
     ),
     "no assignment": (
         "scheduler.defaultMem",

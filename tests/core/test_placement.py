@@ -28,7 +28,7 @@ BINPACK = Policy(device=("binpack",))
 ASKED = strategies.requests("acme")
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(ASKED, strategies.tables(overfull=True))
 def test_the_columns_agree_with_the_obvious_loop(requests: tuple[Request, ...], table: NodeTable) -> None:
     obvious = [slow.fit(requests, table, n) for n in range(table.shape[0])]
@@ -40,7 +40,7 @@ def test_the_columns_agree_with_the_obvious_loop(requests: tuple[Request, ...], 
     assert fit.devices.tolist() == [[masks[r] for _, masks, _ in obvious] for r in range(len(requests))]
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(ASKED, strategies.tables(overfull=True))
 def test_a_node_fits_if_and_only_if_placing_on_it_succeeds_and_on_the_same_devices(
     requests: tuple[Request, ...], table: NodeTable

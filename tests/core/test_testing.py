@@ -482,7 +482,7 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
         "hami_place gives a share of (phases, exclusive) ((7,), ",
     ),
     "a share that shares what it was to have alone": (
-        "test_what_is_placed_is_what_was_asked_and_never_more_than_is_free",
+        "test_what_a_pod_wishes_of_its_devices_is_honoured",
         a_plugin(hami_place=own_place(lambda requests, row, placed: [evolve(one, exclusive=False) for one in placed])),
         "hami_place gives a share of (phases, exclusive)",
     ),
