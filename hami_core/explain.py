@@ -143,7 +143,7 @@ def _too_few_slots(refused: _Refused) -> str:
 
 def _too_small(refused: _Refused) -> str:
     """SIZE is one test of three numbers: speak of the one that left too few."""
-    left, largest = refused.left[Reason.SIZE], np.minimum(refused.row.memory, refused.row.physical)
+    left, largest = refused.left[Reason.SIZE], refused.row.largest
     large = left & (refused.memory <= largest)
     if int(large.sum()) < refused.request.count:
         return _too_little_memory(refused, largest, left, "in all")

@@ -174,8 +174,9 @@ def tests(request: Request, table: NodeTable, claims: Claims, memory: Numbers | 
     masks = [(Reason.COUNT, table.present), *selected(request.selectors, table), (Reason.HEALTH, table.healthy)]
     if table.cordoned.any():
         masks.append((Reason.CORDON, ~table.cordoned))
-    metal = (table.physical >= memory) & (memory > table.overhead)  # nobody can use more than there is, nor less than nothing
-    size = metal & (table.memory >= memory) & (table.cores >= request.cores)
+    size = (table.largest >= memory) & (table.cores >= request.cores)
+    if not isinstance(memory, int) or memory <= table.most_overhead:
+        size &= memory > table.overhead  # less than the driver takes of a share is less than nothing
     masks += [(Reason.SIZE, size), (Reason.SLOTS, slots >= 1)]
     if request.exclusive:
         masks.append((Reason.IN_USE, slots >= table.slots))

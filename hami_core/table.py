@@ -53,6 +53,8 @@ class NodeTable:
     physical: Numbers
     cores: Numbers
     overhead: Numbers
+    largest: Numbers  # MiB that one share may have: however much is handed out, nobody can use more than there is
+    most_overhead: int  # of any device
     fills: NDArray[np.float64]  # (3, N, W): how much one slot, one MiB, one percent of cores fill the device; 1 is full
     slots_used: Numbers
     memory_used: Numbers
@@ -77,6 +79,7 @@ class NodeTable:
             models=self.models,
             numa_nodes=self.numa_nodes,
             wiring=self.wiring,
+            most_overhead=self.most_overhead,
             fills=self.fills[:, one],
             extra={name: column[one] for name, column in self.extra.items()},
             **columns,
@@ -123,7 +126,7 @@ def count(mask: Mask) -> NDArray[np.uint16]:
     return total
 
 
-_ARRAYS = ("wired", "present", "healthy", "cordoned", "model", "numa", *TOTALS, *USED)
+_ARRAYS = ("wired", "present", "healthy", "cordoned", "model", "numa", *TOTALS, "largest", *USED)
 _NOBODY: Mapping[str, Any] = {}
 
 
@@ -157,7 +160,8 @@ def build(
         numa=np.full(shape, UNKNOWN, np.int64, order="F"),
         fills=np.ones((3, *reversed(shape))).transpose(0, 2, 1),
         extra={name: np.zeros(shape, dtype, order="F") for name, dtype in columns},
-        **{name: np.zeros(shape, np.int64, order="F") for name in (*TOTALS, *USED)},
+        most_overhead=max((capacity.overhead for _, capacities in rows for capacity in capacities), default=0),
+        **{name: np.zeros(shape, np.int64, order="F") for name in (*TOTALS, "largest", *USED)},
     )
     codes = {model: code for code, model in enumerate(models)}
     for n, (node, capacities) in enumerate(rows):
@@ -166,6 +170,7 @@ def build(
             _write(table, n, w, capacity)
             table.model[n, w] = codes[capacity.model]
             table.cordoned[n, w] = capacity.device in out
+    np.minimum(table.memory, table.physical, out=table.largest)
     for part, column in zip(table.fills, (table.slots, table.memory, table.cores), strict=True):
         np.divide(1.0, column, out=part, where=column > 0)
     return table

@@ -139,6 +139,7 @@ def test_nothing_is_started_or_held_when_one_of_several_pods_is_wrong(t4: Node) 
     assert not (t4.folder / "started").exists()
 
 
+WORDS = "binpack, spread, mutex, topology-aware, numa"
 SETTINGS = {
     "an unknown path": (
         "scheduler.defaultMen=3",
@@ -151,8 +152,7 @@ SETTINGS = {
     ),
     "a word that is none of a list": (
         "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy=best",
-        "scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy: 'best' is not one or more of "
-        "binpack, spread, mutex, topology-aware, numa, separated by commas",
+        f"scheduler.defaultSchedulerPolicy.gpuSchedulerPolicy: 'best' is not one or more of {WORDS}, separated by commas",
     ),
     "no assignment": (
         "scheduler.defaultMem",

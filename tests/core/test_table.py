@@ -94,7 +94,7 @@ def test_the_lock_covers_every_column() -> None:
     columns = table.build([("n0", [a_capacity(extra=(("slices", 7),))])], [("slices", "int8")]).locked()
     arrays = [value for name in columns.__slots__ if isinstance(value := getattr(columns, name, None), np.ndarray)]
 
-    assert len(arrays) == 15
+    assert len(arrays) == 16
     assert not any(array.flags.writeable for array in [*arrays, *columns.extra.values()])
 
 
