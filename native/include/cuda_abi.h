@@ -42,18 +42,44 @@ typedef struct CUuuid_st {
 	char bytes[16];
 } CUuuid;
 
+/* Virtual memory. */
 typedef struct CUmemLocation_st {
 	CUmemLocationType type;
-	int id;
+	union {
+		int id;
+		struct {
+			unsigned char deviceId, localityDomainId;
+		} localized;
+	};
 } CUmemLocation;
 
-/* The beginnings of structures that programs give us and that we only look into. */
 typedef struct CUmemAllocationProp_st {
 	CUmemAllocationType type;
 	CUmemAllocationHandleType requestedHandleTypes;
 	CUmemLocation location;
+	void *win32HandleMetaData;
+	unsigned char allocFlags[8];
 } CUmemAllocationProp;
 
+typedef int CUmemOperationType;
+typedef struct CUarrayMapInfo_st {
+	unsigned char resource[56];		/* which part of which array */
+	CUmemOperationType memOperationType;
+	int memHandleType;
+	union {
+		CUmemGenericAllocationHandle memHandle;
+	} memHandle;
+	unsigned long long offset;
+	unsigned int deviceBitMask, flags, reserved[2];
+} CUarrayMapInfo;
+
+/* Memory of others. */
+#define CU_IPC_HANDLE_SIZE 64
+typedef struct CUipcMemHandle_st {
+	char reserved[CU_IPC_HANDLE_SIZE];
+} CUipcMemHandle;
+
+/* The beginnings of structures that programs give us and that we only look into. */
 typedef struct CUgraphNodeParams_st {
 	CUgraphNodeType type;
 } CUgraphNodeParams;
@@ -79,6 +105,14 @@ enum {
 	CU_MEM_LOCATION_TYPE_HOST = 2,
 	CU_MEM_LOCATION_TYPE_HOST_NUMA = 3,
 	CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT = 4,
+	CU_MEM_LOCATION_TYPE_DEVICE_LOCALITY_DOMAIN = 6,
+};
+
+enum {
+	CU_MEM_HANDLE_TYPE_POSIX_FILE_DESCRIPTOR = 1,
+	CU_MEM_HANDLE_TYPE_FABRIC = 8,
+	CU_MEM_OPERATION_TYPE_MAP = 1,
+	CU_MEM_FABRIC_HANDLE_SIZE = 64,
 };
 
 enum {

@@ -34,6 +34,13 @@
 #define VGPU_LOCK_ANONYMOUS 1
 
 /*
+ * Far beyond its end, locks stand for memory that is shared by a handle of bytes: at one of these plus the handle's 48-bit key.
+ * Shared, by the process that is charged for it (OWNED), and by each one that has opened it (OPENED).
+ */
+#define VGPU_LOCK_OWNED (INT64_C(1) << 60)
+#define VGPU_LOCK_OPENED (INT64_C(1) << 61)
+
+/*
  * A slot's state word: one of these in the low 4 bits, above it who is acting, so that the actor's death shows:
  * bits 4-15 a hash of the PID-namespace inode, 16-31 the low bits of the start time, 32-63 the pid.
  *
@@ -115,15 +122,16 @@ struct vgpu_region_slot {
 	_Atomic uint64_t launches[VGPU_MAX_DEVICES];		/* atomic, owner; kernels launched */
 	_Atomic uint64_t busy_ns[VGPU_MAX_DEVICES];		/* atomic, owner; GPU time charged so far */
 	_Atomic uint64_t overhead[VGPU_MAX_DEVICES];		/* atomic, agent; bytes that the driver holds beyond `used`, as NVML says */
-	uint8_t reserved_d[128];				/* 0 */
+	_Atomic uint64_t shared[VGPU_MAX_DEVICES];		/* atomic, owner and reaper; the part of `used` that others may hold too */
 };
 
 struct vgpu_region {
 	struct vgpu_region_header header;
 	struct vgpu_region_device devices[VGPU_MAX_DEVICES];
 	/*
-	 * Processes that found no slot free: charged together, without identity. Its state stays FREE. Cleared by whoever gets
-	 * the exclusive lock on VGPU_LOCK_ANONYMOUS, that is, when none of them lives.
+	 * Processes that found no slot free: charged together, without identity. And what processes that are gone have shared,
+	 * which those that have imported something may still hold. Its state stays FREE. Cleared by whoever gets the exclusive
+	 * lock on VGPU_LOCK_ANONYMOUS, that is, when none of them lives.
 	 */
 	struct vgpu_region_slot anonymous;
 	uint8_t reserved[1536];			/* 0; slots start on a page */
@@ -169,6 +177,8 @@ struct vgpu_region {
 	FIELD(vgpu_region, devices, 512) \
 	FIELD(vgpu_region, anonymous, 5632) \
 	FIELD(vgpu_region, slots, 8192)
+
+_Static_assert(offsetof(struct vgpu_region_slot, shared) == 896, "vgpu_region_slot.shared has moved");	/* added to version 1 */
 
 #define VGPU_ASSERT_FIELD(type, field, offset) \
 	_Static_assert(offsetof(struct type, field) == (offset), #type "." #field " has moved");

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cuda_shareable.h"
 #include "grant.h"
 #include "guest.h"
 #include "log.h"
@@ -62,6 +63,7 @@ static void reap(struct vgpu_process *process, struct vgpu_region *region)
 	if (atomic_load_explicit(&process->slot, memory_order_relaxed) != &region->anonymous &&
 	    atomic_load_explicit(&region->anonymous.begin, memory_order_relaxed))
 		vgpu_region_reap_anonymous(vgpu_grant_region_path(), &attached);
+	vgpu_shareable_sweep(&attached);
 	vgpu_slots_audit(region);
 	process->reaped_at_ns = now_ns();
 }
@@ -184,6 +186,47 @@ void vgpu_note_context(unsigned index, int64_t bytes)
 
 	if (slot)
 		atomic_fetch_add_explicit(&slot->context[vgpu_place(process, index)], (uint64_t)bytes, memory_order_relaxed);
+}
+
+void vgpu_share_charge(unsigned index, uint64_t bytes)
+{
+	struct vgpu_process *process = vgpu_process();
+	struct vgpu_region_slot *slot = atomic_load_explicit(&process->slot, memory_order_acquire);
+
+	if (slot)
+		vgpu_share(slot, vgpu_place(process, index), bytes);
+}
+
+void vgpu_unshare_charge(unsigned index, uint64_t bytes)
+{
+	struct vgpu_process *process = vgpu_process();
+	struct vgpu_region_slot *slot = atomic_load_explicit(&process->slot, memory_order_acquire);
+
+	if (slot)
+		vgpu_unshare(slot, vgpu_place(process, index), bytes);
+}
+
+void vgpu_hand_over_charge(unsigned index, uint64_t bytes)
+{
+	struct vgpu_process *process = vgpu_process();
+	struct vgpu_region_slot *slot = atomic_load_explicit(&process->slot, memory_order_acquire);
+	struct vgpu_region *region = atomic_load_explicit(&process->region, memory_order_relaxed);
+
+	if (slot)
+		vgpu_hand_over(region, slot, vgpu_place(process, index), bytes);
+}
+
+struct vgpu_region_file vgpu_charge_file(void)
+{
+	struct vgpu_process *process = vgpu_process();
+	struct vgpu_guest guest = vgpu_guest_enter();
+	struct vgpu_region_file file;
+
+	pthread_mutex_lock(&process->lock);
+	file = attach(process) ? attached : (struct vgpu_region_file){ NULL, -1 };
+	pthread_mutex_unlock(&process->lock);
+	vgpu_guest_leave(guest);
+	return file;
 }
 
 struct vgpu_region *vgpu_charge_region(void)

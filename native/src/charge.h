@@ -15,6 +15,7 @@
 #include "cuda_abi.h"
 #include "pointers.h"
 #include "process.h"
+#include "region_file.h"
 #include "slots.h"
 
 #define VGPU_FOLLOW_NS INT64_C(100000000)	/* a changed limits file is noticed within 0.1 s, at 10 stat(2) a second */
@@ -92,6 +93,14 @@ static inline bool vgpu_forget(uint64_t key, struct vgpu_pointer *value)
 {
 	return vgpu_pointers_take(&vgpu_charged_pointers, key, value);
 }
+
+/* What the three acts of slots.h on shared bytes are for this process' slot. Any thread; nothing where nothing is charged. */
+void vgpu_share_charge(unsigned index, uint64_t bytes);
+void vgpu_unshare_charge(unsigned index, uint64_t bytes);
+void vgpu_hand_over_charge(unsigned index, uint64_t bytes);
+
+/* The region's file, attached if need be; its region is NULL where none can be had. While the grant is OPEN. Slow path. */
+struct vgpu_region_file vgpu_charge_file(void);
 
 /* The part of INDEX's charge that is contexts has changed: shown by the region, used by no decision. */
 void vgpu_note_context(unsigned index, int64_t bytes);

@@ -6,6 +6,7 @@
  */
 #include "charge.h"
 #include "cuda_device.h"
+#include "cuda_ipc.h"
 #include "cuda_refused.h"
 #include "driver.h"
 #include "wrappers.h"
@@ -214,10 +215,12 @@ static inline CUresult settle(CUresult result, uint64_t pointer, bool known, str
 {
 	if (!known)
 		return result;		/* double, foreign or never charged: the driver's affair */
-	if (result == CUDA_SUCCESS)
-		vgpu_discharge(charged.device, charged.bytes);
-	else
+	if (result != CUDA_SUCCESS)
 		(void)vgpu_record(pointer, charged);
+	else if (__builtin_expect(vgpu_ipc_has_exports(), 0))
+		vgpu_ipc_discharge(pointer, charged);
+	else
+		vgpu_discharge(charged.device, charged.bytes);
 	return result;
 }
 

@@ -28,34 +28,6 @@ CUresult vgpu_refuse_captured(CUresult (*is_capturing)(CUstream, CUstreamCapture
 	return refuse(call);
 }
 
-static bool is_host(CUmemLocationType type)
-{
-	return type == CU_MEM_LOCATION_TYPE_HOST || type == CU_MEM_LOCATION_TYPE_HOST_NUMA ||
-	       type == CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT;
-}
-
-/* Of whole devices too only those that are granted: this call names its device, and needs no context on it. */
-static CUresult refuse_creation(const CUmemAllocationProp *properties)
-{
-	CUresult result;
-
-	if (properties && is_host(properties->location.type))
-		return CUDA_SUCCESS;
-	result = refuse("cuMemCreate");
-	if (result == CUDA_SUCCESS && properties && properties->location.type == CU_MEM_LOCATION_TYPE_DEVICE &&
-	    vgpu_cuda_index(properties->location.id) < 0)
-		return CUDA_ERROR_INVALID_DEVICE;
-	return result;
-}
-
-CUresult vgpu_cuMemCreate(CUmemGenericAllocationHandle *handle, size_t bytes, const CUmemAllocationProp *properties,
-                          unsigned long long flags)
-{
-	CUresult result = refuse_creation(properties);
-
-	return result == CUDA_SUCCESS ? vgpu_cuda.cuMemCreate(handle, bytes, properties, flags) : result;
-}
-
 CUresult vgpu_cuArrayCreate(CUarray *array, const CUDA_ARRAY_DESCRIPTOR_v1 *descriptor)
 {
 	CUresult result = refuse("cuArrayCreate");

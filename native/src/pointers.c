@@ -108,6 +108,20 @@ bool vgpu_pointers_take(struct vgpu_pointers *table, uint64_t key, struct vgpu_p
 	return false;
 }
 
+bool vgpu_pointers_find(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer *value)
+{
+	for (unsigned level = levels_in_use(table); level-- > 0;) {
+		struct vgpu_pointer_bucket *bucket = bucket_of(level_at(table, level), level, key);
+		unsigned way = find(bucket, key);
+
+		if (way == WAYS)
+			continue;
+		*value = unpack(atomic_load_explicit(&bucket->values[way], memory_order_relaxed));
+		return true;
+	}
+	return false;
+}
+
 static bool put_free(struct vgpu_pointer_bucket *bucket, uint64_t key, struct vgpu_pointer value)
 {
 	for (unsigned way = 0; way < WAYS; way++)

@@ -28,6 +28,14 @@ struct vgpu_process {
 	uint8_t cuda_index[VGPU_MAX_DEVICES];		/* index in the grant */
 	_Atomic uint32_t primary_charged[VGPU_MAX_DEVICES];	/* by index: the primary context has been charged for */
 
+	/* What is held by handles and what is shared; their tables are found stale by a child, and emptied. */
+	pthread_mutex_t virtual_lock;
+	uint32_t virtual_ready, ipc_ready;
+	_Atomic uint32_t has_exports;			/* some pointer has been given to other processes */
+	uint32_t imports;				/* allocations of others that are open here */
+	int watcher, sentinel;				/* descriptors; valid once watching */
+	uint32_t watching;
+
 	/* Slow paths. Zero is a valid pthread_mutex_t on Linux, and an unlocked one. */
 	pthread_mutex_t lock;
 	uint32_t grant_state;				/* enum vgpu_grant_state; CLOSED in a child: read again */

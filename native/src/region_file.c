@@ -18,6 +18,7 @@
 #define PAUSE_NS 10000000		/* between two; all attempts together take one second */
 
 #ifndef F_OFD_SETLK			/* Linux 3.15; newer than the glibc that we build for */
+#define F_OFD_GETLK 36
 #define F_OFD_SETLK 37
 #endif
 
@@ -271,6 +272,29 @@ void vgpu_region_join_anonymous(const struct vgpu_region_file *attached)
 {
 	for (unsigned i = 0; i < ATTEMPTS && lock_byte(attached->file, F_RDLCK, VGPU_LOCK_ANONYMOUS) != 0; i++)
 		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_NS }, NULL);	/* somebody is emptying the slot */
+}
+
+void vgpu_region_leave_anonymous(const struct vgpu_region_file *attached)
+{
+	lock_byte(attached->file, F_UNLCK, VGPU_LOCK_ANONYMOUS);
+}
+
+int vgpu_region_lock_key(const struct vgpu_region_file *attached, int64_t byte)
+{
+	return lock_byte(attached->file, F_RDLCK, byte) == 0;
+}
+
+void vgpu_region_unlock_key(const struct vgpu_region_file *attached, int64_t byte)
+{
+	lock_byte(attached->file, F_UNLCK, byte);
+}
+
+/* Through the process' own description, with which its own locks do not conflict. */
+int vgpu_region_is_key_locked(const struct vgpu_region_file *attached, int64_t byte)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1 };
+
+	return fcntl(attached->file, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK;
 }
 
 void vgpu_region_reap_anonymous(const char *path, const struct vgpu_region_file *attached)

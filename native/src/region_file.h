@@ -30,8 +30,17 @@ struct vgpu_region_file {
 int vgpu_region_attach(const char *path, unsigned mode, const struct vgpu_limits *limits, const struct vgpu_identity *self,
                        struct vgpu_region_file *attached, char reason[VGPU_FAULT_LENGTH]);
 
-/* Take the shared lock on VGPU_LOCK_ANONYMOUS, for as long as the file stays open. */
+/* Take the shared lock on VGPU_LOCK_ANONYMOUS, until it is left or the file is closed. */
 void vgpu_region_join_anonymous(const struct vgpu_region_file *attached);
+void vgpu_region_leave_anonymous(const struct vgpu_region_file *attached);
+
+/*
+ * The shared lock at BYTE, one of VGPU_LOCK_OWNED or OPENED plus a key: taken, given up, or held by a process other than this
+ * one. Taking it returns false where the file system has no locks. A process takes each byte once.
+ */
+int vgpu_region_lock_key(const struct vgpu_region_file *attached, int64_t byte);
+void vgpu_region_unlock_key(const struct vgpu_region_file *attached, int64_t byte);
+int vgpu_region_is_key_locked(const struct vgpu_region_file *attached, int64_t byte);
 
 /* Empty the anonymous slot if none of its users lives. Does nothing in a process that is one of them. */
 void vgpu_region_reap_anonymous(const char *path, const struct vgpu_region_file *attached);

@@ -32,9 +32,41 @@ static uint32_t high_water(const struct vgpu_region *region)
 	return mark < VGPU_MAX_SLOTS ? mark : VGPU_MAX_SLOTS;	/* the file is writable by others: never trust an index */
 }
 
+/* The device first, and once more than is held; whoever calls takes it off again with the slot's own. */
+static void give_to_anonymous(struct vgpu_region *region, unsigned index, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&region->anonymous.begin, 1, memory_order_acq_rel);
+	atomic_fetch_add_explicit(&region->devices[index].used, bytes, memory_order_acq_rel);
+	atomic_fetch_add_explicit(&region->anonymous.used[index], bytes, memory_order_acq_rel);
+	atomic_fetch_add_explicit(&region->anonymous.end, 1, memory_order_acq_rel);
+}
+
+void vgpu_hand_over(struct vgpu_region *region, struct vgpu_region_slot *slot, unsigned index, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&slot->begin, 1, memory_order_acq_rel);
+	give_to_anonymous(region, index, bytes);
+	vgpu_unshare(slot, index, bytes);
+	atomic_fetch_sub_explicit(&slot->used[index], bytes, memory_order_acq_rel);
+	atomic_fetch_sub_explicit(&region->devices[index].used, bytes, memory_order_acq_rel);
+	atomic_fetch_add_explicit(&slot->end, 1, memory_order_acq_rel);
+}
+
+/* What a slot that is being emptied has shared. Never more than it was charged: the file is writable by others. */
+static void keep_shared(struct vgpu_region *region, struct vgpu_region_slot *slot, unsigned index)
+{
+	uint64_t shared = atomic_load_explicit(&slot->shared[index], memory_order_acquire);
+	uint64_t used = atomic_load_explicit(&slot->used[index], memory_order_acquire);
+
+	if (shared && used)
+		give_to_anonymous(region, index, shared < used ? shared : used);
+	atomic_store_explicit(&slot->shared[index], 0, memory_order_release);
+}
+
 /* Take everything out of a slot whose owner is gone, and off the devices' sums. Dying in between leaves too much there. */
 static void empty(struct vgpu_region *region, struct vgpu_region_slot *slot)
 {
+	for (unsigned i = 0; i < VGPU_MAX_DEVICES; i++)
+		keep_shared(region, slot, i);
 	for (unsigned i = 0; i < VGPU_MAX_DEVICES; i++) {
 		struct vgpu_region_device *device = &region->devices[i];
 		uint64_t bytes = atomic_exchange_explicit(&slot->used[i], 0, memory_order_acq_rel);

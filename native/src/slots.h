@@ -53,6 +53,30 @@ static inline void vgpu_release(struct vgpu_region_device *device, struct vgpu_r
 	atomic_fetch_add_explicit(&slot->end, 1, memory_order_acq_rel);
 }
 
+/*
+ * What of SLOT's charge other processes may hold on to: it outlives the slot's owner, in the anonymous slot. Sharing is said
+ * after the charge and taken back before the bytes are released, so that a death in between leaves too much. Any thread.
+ */
+static inline void vgpu_share(struct vgpu_region_slot *slot, unsigned index, uint64_t bytes)
+{
+	atomic_fetch_add_explicit(&slot->shared[index], bytes, memory_order_acq_rel);
+}
+
+static inline void vgpu_unshare(struct vgpu_region_slot *slot, unsigned index, uint64_t bytes)
+{
+	uint64_t now = atomic_load_explicit(&slot->shared[index], memory_order_relaxed);
+
+	while (!atomic_compare_exchange_weak_explicit(&slot->shared[index], &now, now < bytes ? 0 : now - bytes,
+	                                              memory_order_acq_rel, memory_order_relaxed))
+		;
+}
+
+/*
+ * Give BYTES of SLOT's charge, which it has shared, to the anonymous slot: its owner lets go of what others still hold. The
+ * device is charged twice in between, as a death there must leave too much. Any thread.
+ */
+void vgpu_hand_over(struct vgpu_region *region, struct vgpu_region_slot *slot, unsigned index, uint64_t bytes);
+
 /* How the arithmetic asks whether a process lives; the seam for tests. vgpu_identity_life is the real one. */
 typedef enum vgpu_life vgpu_life_function(const struct vgpu_identity *who, const struct vgpu_identity *self,
                                           uint64_t start_time_mask);
@@ -63,7 +87,10 @@ typedef enum vgpu_life vgpu_life_function(const struct vgpu_identity *who, const
  */
 struct vgpu_region_slot *vgpu_slots_claim(struct vgpu_region *region, const struct vgpu_identity *self);
 
-/* Give back what dead processes hold. Returns whether any slot was freed. Any thread, any number of processes at once. */
+/*
+ * Give back what dead processes hold; what they shared goes to the anonymous slot, for who may still hold it. Returns whether any
+ * slot was freed. Any thread, any number of processes at once.
+ */
 bool vgpu_slots_reap(struct vgpu_region *region, const struct vgpu_identity *self, vgpu_life_function *life);
 
 /*

@@ -11,10 +11,8 @@ NOT_SUPPORTED = 801
 GIB16 = 16 << 30
 WHOLE = device(memory=GIB16)
 
-PROPERTIES = "(ctypes.c_int * 16)(1, 0, {}, c.device(0))"
 NODE = "(ctypes.c_int * 64)({})"
 UNCOUNTED = {
-    "cuMemCreate": f"{{}}(None, U64(4096), {PROPERTIES.format(1)}, U64(0))",
     "cuArrayCreate": "{}(None, None)",
     "cuArrayCreate_v2": "{}(None, None)",
     "cuArray3DCreate": "{}(None, None)",
@@ -64,7 +62,7 @@ def test_a_device_of_untold_size_is_not_taken_for_a_whole_one(frame: Frame) -> N
 def test_a_variable_that_tightens_a_whole_device_is_a_limit(frame: Frame) -> None:
     limited = frame.grants(WHOLE).but(CUDA_DEVICE_MEMORY_LIMIT="1g")
 
-    assert limited.python(f"{START}say({calls('cuMemCreate')})").said == [NOT_SUPPORTED]
+    assert limited.python(f"{START}say({calls('cuArrayCreate_v2')})").said == [NOT_SUPPORTED]
 
 
 def test_a_whole_device_that_becomes_a_share_is_noticed(frame: Frame) -> None:
@@ -76,19 +74,6 @@ def test_a_whole_device_that_becomes_a_share_is_noticed(frame: Frame) -> None:
         said, _ = program.communicate("go\n")
 
     assert (before, said) == ("0\n", f"{NOT_SUPPORTED}\n")
-
-
-def test_whole_devices_give_no_memory_of_others(frame: Frame) -> None:
-    other = calls("cuMemCreate").replace("c.device(0)", "c.device(0) + 1")
-
-    assert frame.grants(WHOLE).python(f"{START}say({other})").said == [101]
-
-
-@pytest.mark.parametrize("location", [2, 3, 4])
-def test_memory_of_the_host_is_not_limited(frame: Frame, location: int) -> None:
-    outcome = frame.python(f"{START}say(f.cuMemCreate(None, U64(4096), {PROPERTIES.format(location)}, U64(0)))")
-
-    assert (outcome.said, outcome.errors) == ([0], "")
 
 
 @pytest.mark.parametrize("name", ["cuGraphAddNode_v2", "cuGraphAddNode_v3"])
