@@ -59,11 +59,11 @@ static enum vgpu_life life(const struct vgpu_identity *who, const struct vgpu_id
 
 static void reap(struct vgpu_process *process, struct vgpu_region *region)
 {
+	vgpu_shareable_sweep(&attached);
 	vgpu_slots_reap(region, &self, life);
 	if (atomic_load_explicit(&process->slot, memory_order_relaxed) != &region->anonymous &&
 	    atomic_load_explicit(&region->anonymous.begin, memory_order_relaxed))
 		vgpu_region_reap_anonymous(vgpu_grant_region_path(), &attached);
-	vgpu_shareable_sweep(&attached);
 	vgpu_slots_audit(region);
 	process->reaped_at_ns = now_ns();
 }

@@ -89,7 +89,7 @@ bool vgpu_sharing_is_owned(const struct vgpu_region_file *file, uint64_t key)
 
 bool vgpu_sharing_is_open(const struct vgpu_region_file *file, uint64_t key)
 {
-	return vgpu_region_is_key_locked(file, VGPU_LOCK_OPENED + (int64_t)key);
+	return counted(key | OPENED) || vgpu_region_is_key_locked(file, VGPU_LOCK_OPENED + (int64_t)key);
 }
 
 /* One line of a set's list, such as "tfd: 5 events: 18 data: 6e67 pos:0 ino:2a sdev:b": its number, or 0 for another line. */

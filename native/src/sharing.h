@@ -28,7 +28,7 @@ void vgpu_sharing_disown(const struct vgpu_region_file *file, uint64_t key);
 void vgpu_sharing_open(const struct vgpu_region_file *file, uint64_t key);
 void vgpu_sharing_close(const struct vgpu_region_file *file, uint64_t key);
 
-/* Whether a process of this container, this one included, is charged for KEY; whether another one has it open. */
+/* Whether a process of this container, this one included, is charged for KEY, or has it open. */
 bool vgpu_sharing_is_owned(const struct vgpu_region_file *file, uint64_t key);
 bool vgpu_sharing_is_open(const struct vgpu_region_file *file, uint64_t key);
 

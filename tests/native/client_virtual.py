@@ -1,6 +1,7 @@
 """Virtual memory management, and memory of other processes, for the little programs of these tests."""
 
 import ctypes
+import json
 import os
 import socket
 import struct
@@ -138,3 +139,116 @@ def fork(work: Any) -> Peer:
 def kill(pid: int) -> None:
     os.kill(pid, 9)
     os.waitpid(pid, 0)
+
+
+class Programs:
+    """Runs programs that are lists of (act, number, number): each number chooses among what there is to act on."""
+
+    def __init__(self, cuda: Virtual) -> None:
+        self.cuda = cuda
+        self.handles: list[int] = []
+        self.places: list[tuple[int, int]] = []
+        self.pointers: list[int] = []
+        self.descriptors: list[int] = []
+        self.bindings: list[int] = []
+        self.bound = 0
+
+    def create(self, a: int, _: int) -> None:
+        code, handle = self.cuda.create(1 + a % 4)
+        if code == 0:
+            self.handles.append(handle)
+
+    def allocate(self, a: int, _: int) -> None:
+        code, pointer = self.cuda.allocate((1 + a % 4) * GRANULE)
+        if code == 0:
+            self.pointers.append(pointer)
+
+    def free(self, a: int, _: int) -> None:
+        if self.pointers:
+            self.cuda.free(self.pointers.pop(a % len(self.pointers)))
+
+    def release(self, a: int, _: int) -> None:
+        if self.handles:
+            self.cuda.release(self.handles.pop(a % len(self.handles)))
+
+    def map(self, a: int, b: int) -> None:
+        """Mostly more than the handle has: then the driver refuses."""
+        if self.handles:
+            size = 1 + b % 4
+            pointer = self.cuda.reserve(size)
+            if self.cuda.map(pointer, size, self.handles[a % len(self.handles)]) == 0:
+                self.places.append((pointer, size))
+
+    def unmap(self, a: int, b: int) -> None:
+        """One mapping, a part of it, or it and the next."""
+        if not self.places:
+            return
+        at = a % len(self.places)
+        pointer, size = self.places[at]
+        wanted = size + b % 5 - 2
+        if wanted > 0 and self.cuda.unmap(pointer, wanted) == 0:
+            end = pointer + wanted * GRANULE
+            self.places = [place for place in self.places if not pointer <= place[0] < end]
+
+    def retain(self, a: int, b: int) -> None:
+        if self.places:
+            pointer, size = self.places[a % len(self.places)]
+            code, handle = self.cuda.retain(pointer + b % (size * GRANULE))
+            assert code == 0
+            self.handles.append(handle)
+
+    def bind(self, a: int, _: int) -> None:
+        if self.handles and len(self.bindings) < 60:
+            self.bound += 1
+            handle = self.handles[a % len(self.handles)]
+            call = self.cuda.library.cuMulticastBindMem
+            if call(U64(9), U64(self.bound), U64(handle), U64(0), U64(GRANULE), U64(0)) == 0:
+                self.bindings.append(self.bound)
+
+    def unbind(self, a: int, _: int) -> None:
+        if self.bindings:
+            at = self.bindings.pop(a % len(self.bindings))
+            self.cuda.library.cuMulticastUnbind(U64(9), self.cuda.device(0), U64(at), U64(GRANULE))
+
+    def export(self, a: int, _: int) -> None:
+        if self.handles and len(self.descriptors) < 100:
+            self.descriptors.append(self.cuda.export(self.handles[a % len(self.handles)]))
+
+    def close(self, a: int, _: int) -> None:
+        if self.descriptors:
+            os.close(self.descriptors.pop(a % len(self.descriptors)))
+
+    def adopt(self, a: int, _: int) -> None:
+        if self.descriptors:
+            code, handle = self.cuda.adopt(self.descriptors[a % len(self.descriptors)])
+            assert code == 0
+            self.handles.append(handle)
+
+    def fabric(self, a: int, _: int) -> None:
+        if self.handles:
+            code, handle = self.cuda.adopt(self.cuda.export_fabric(self.handles[a % len(self.handles)]))
+            assert code == 0
+            self.handles.append(handle)
+
+    def run(self, program: list[tuple[str, int, int]]) -> list[list[float]]:
+        """What is charged and what is held after each act; then all is given back."""
+        seen = []
+        for act, a, b in program:
+            getattr(self, act)(a, b)
+            seen.append(self.cuda.both())
+        while self.handles or self.places or self.pointers or self.descriptors or self.bindings:
+            for act in ("release", "free", "close", "unbind"):
+                getattr(self, act)(0, 0)
+            self.unmap(0, 2)
+        return seen
+
+
+def serve() -> None:
+    """Programs from standard input, a line each; the answer is what run() tells, and what is left when all is asked for."""
+    cuda = Virtual().begin()
+    programs = Programs(cuda)
+    while line := wait_for_word():
+        seen = programs.run(json.loads(line))
+        code, handle = cuda.create(24)
+        cuda.release(handle)
+        say([*seen, [code, *cuda.both()]])

@@ -383,6 +383,7 @@ EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total)
 {
 	if (!current)
 		return 201;
+	sweep();
 	look_at_exported();
 	if (free)
 		*free = PHYSICAL - atomic_load(&truth->used[current->device]);

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from typing import TYPE_CHECKING
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hami_native import Region
 from tests.native.harness import LIMIT, MIB, Frame, Outcome, device
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 OOM, INVALID_VALUE, INVALID_DEVICE = 2, 1, 101
 GRANULE = 2 * MIB
@@ -282,3 +291,56 @@ def test_what_is_bound_to_a_multicast_object_is_held_until_it_is_unbound(frame: 
 
 def test_a_device_that_is_not_granted_joins_no_multicast_object(frame: Frame) -> None:
     assert run(frame, "say([c.library.cuMulticastAddDevice(U64(9), d) for d in range(4)])").said == [[101, 0, 101, 101]]
+
+
+class Server:
+    """One process that runs program after program."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.process = frame.start_python("from client_virtual import *\nserve()")
+
+    def run(self, program: list[tuple[str, int, int]]) -> list[list[float]]:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(program) + "\n")
+        self.process.stdin.flush()
+        answer: list[list[float]] = json.loads(self.process.stdout.readline())
+        return answer
+
+
+@pytest.fixture(scope="module")
+def server(stub: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    frame = Frame(stub, tmp_path_factory.mktemp("server")).grants(device(memory=24 * GRANULE))
+    server = Server(frame)
+    yield server
+    server.process.communicate()
+    assert server.process.returncode == 0
+
+
+OWN = ["create", "allocate", "free", "release", "map", "unmap", "retain", "bind", "unbind"]
+SHARED = ["export", "close", "adopt", "fabric"]
+NUMBERS = st.integers(0, 999)
+
+
+def programs(acts: list[str]) -> st.SearchStrategy[list[tuple[str, int, int]]]:
+    return st.lists(st.tuples(st.sampled_from(acts), NUMBERS, NUMBERS), min_size=1, max_size=60)
+
+
+@given(programs(OWN))
+@settings(max_examples=150, deadline=None)
+def test_whatever_a_program_does_it_is_charged_what_it_holds(server: Server, program: list[tuple[str, int, int]]) -> None:
+    *seen, end = server.run(program)
+
+    assert [charged for charged, _ in seen] == [held for _, held in seen]
+    assert max(held for _, held in seen) <= 24
+    assert end == [0, 0, 0]
+
+
+@given(programs(OWN + 2 * SHARED))
+@settings(max_examples=150, deadline=None)
+def test_a_program_that_shares_with_itself_is_never_charged_less(server: Server, program: list[tuple[str, int, int]]) -> None:
+    *seen, end = server.run(program)
+
+    assert [(charged, held) for charged, held in seen if charged < held] == []
+    assert max(held for _, held in seen) <= 24
+    assert end == [0, 0, 0]
