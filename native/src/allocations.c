@@ -65,11 +65,13 @@ static void *index_find(struct vgpu_pointers *index, uint64_t key)
 	return vgpu_pointers_find(index, key, &value) ? (void *)(uintptr_t)value.bytes : NULL;
 }
 
-static void index_take(struct vgpu_pointers *index, uint64_t key)
+/* Take KEY out if it stands for WHAT. */
+static void index_take(struct vgpu_pointers *index, uint64_t key, const void *what)
 {
 	struct vgpu_pointer value;
 
-	(void)vgpu_pointers_take(index, key, &value);
+	if (vgpu_pointers_take(index, key, &value) && value.bytes != (uintptr_t)what)
+		(void)index_add(index, key, (void *)(uintptr_t)value.bytes);	/* into the place it was taken from */
 }
 
 struct vgpu_allocation *vgpu_allocations_add(struct vgpu_allocations *table, uint64_t handle, uint64_t bytes, unsigned device)
@@ -95,8 +97,7 @@ bool vgpu_allocations_settle(struct vgpu_allocations *table, struct vgpu_allocat
 {
 	if (--allocation->kept > 0)
 		return false;
-	if (vgpu_allocations_find(table, allocation->handle) == allocation)
-		index_take(&table->handles, key_of(allocation->handle));
+	index_take(&table->handles, key_of(allocation->handle), allocation);
 	return true;
 }
 
@@ -130,7 +131,7 @@ struct vgpu_mapping *vgpu_allocations_unmap(struct vgpu_allocations *table, uint
 	struct vgpu_mapping *first = NULL, **last = &first, *mapping;
 
 	while ((mapping = vgpu_allocations_mapping(table, start)) && mapping->size && mapping->size <= size) {
-		index_take(&table->mappings, start);
+		index_take(&table->mappings, start, mapping);
 		vgpu_allocation_drop(mapping->of);
 		*last = mapping;
 		last = &mapping->next;

@@ -20,7 +20,7 @@ struct vgpu_allocations *vgpu_virtual_lock(void)
 {
 	struct vgpu_process *process = vgpu_process();
 
-	pthread_mutex_lock(&process->virtual_lock);
+	vgpu_latch_lock(&process->virtual_lock);
 	if (__builtin_expect(!process->virtual_ready, 0)) {
 		vgpu_allocations_clear(&allocations);
 		vgpu_sharing_forget();
@@ -31,7 +31,7 @@ struct vgpu_allocations *vgpu_virtual_lock(void)
 
 void vgpu_virtual_unlock(void)
 {
-	pthread_mutex_unlock(&vgpu_process()->virtual_lock);
+	vgpu_latch_unlock(&vgpu_process()->virtual_lock);
 }
 
 struct vgpu_allocation *vgpu_virtual_hold(CUmemGenericAllocationHandle handle)
@@ -159,12 +159,15 @@ CUresult vgpu_virtual_settle_unmapped(CUresult result, struct vgpu_mapping *list
 		return result;
 	}
 	for (; list; list = next) {
+		struct vgpu_allocations *table = vgpu_virtual_lock();
 		struct vgpu_allocation *allocation = list->of;
 
 		next = list->next;
-		vgpu_allocations_forget(vgpu_virtual_lock(), list);
-		vgpu_virtual_unlock();
-		(void)vgpu_virtual_settle(result, allocation);
+		vgpu_allocations_forget(table, list);
+		if (vgpu_allocations_settle(table, allocation))
+			end(table, allocation);
+		else
+			vgpu_virtual_unlock();
 	}
 	return result;
 }

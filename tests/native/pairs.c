@@ -1,10 +1,39 @@
 /*
  * COUNT allocations, each freed at once, and nothing else in the loop: what a counter of instructions is run over. The driver
  * is reached as frameworks do it, by dlopen and dlsym.
+ *
+ *   pairs COUNT             cuMemAlloc and cuMemFree
+ *   pairs COUNT create      cuMemCreate and cuMemRelease
+ *   pairs COUNT map         cuMemMap and cuMemUnmap
  */
 #include <dlfcn.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+
+#define GRANULE ((size_t)2 << 20)
+
+struct properties { int type, handle_types, location, device; void *metadata; unsigned char flags[8]; };
+
+static int virtual_pairs(void *driver, int device, long count, int mapping)
+{
+	int (*create)(unsigned long long *, size_t, const struct properties *, unsigned long long) = dlsym(driver, "cuMemCreate");
+	int (*release)(unsigned long long) = dlsym(driver, "cuMemRelease");
+	int (*reserve)(unsigned long long *, size_t, size_t, unsigned long long, unsigned long long) =
+		dlsym(driver, "cuMemAddressReserve");
+	int (*map)(unsigned long long, size_t, size_t, unsigned long long, unsigned long long) = dlsym(driver, "cuMemMap");
+	int (*unmap)(unsigned long long, size_t) = dlsym(driver, "cuMemUnmap");
+	struct properties properties = { 1, 0, 1, device, NULL, { 0 } };
+	unsigned long long handle, pointer;
+
+	if (create(&handle, GRANULE, &properties, 0) || reserve(&pointer, GRANULE, 0, 0, 0))
+		return 1;
+	for (; count > 0; count--)
+		if (mapping ? map(pointer, GRANULE, 0, handle, 0) || unmap(pointer, GRANULE)
+		            : release(handle) || create(&handle, GRANULE, &properties, 0))
+			return 2;
+	return 0;
+}
 
 int main(int argc, char **argv)
 {
@@ -18,8 +47,10 @@ int main(int argc, char **argv)
 	unsigned long long pointer;
 	int device;
 
-	if (argc != 2 || init(0) || get(&device, 0) || retain(&context, device) || use(context))
+	if (argc < 2 || init(0) || get(&device, 0) || retain(&context, device) || use(context))
 		return 1;
+	if (argc == 3)
+		return virtual_pairs(driver, device, atol(argv[1]), strcmp(argv[2], "map") == 0);
 	for (long i = atol(argv[1]); i > 0; i--)
 		if (allocate(&pointer, 4096) || release(pointer))
 			return 2;

@@ -18,19 +18,19 @@ PAIRS = 10_000
 pytestmark = pytest.mark.needs("valgrind")
 
 
-def instructions(frame: Frame, program: Path, pairs: int) -> int:
+def instructions(frame: Frame, program: Path, pairs: int, *words: str) -> int:
     counts = frame.folder / "counts"
     counting = ("valgrind", "--tool=callgrind", f"--callgrind-out-file={counts}", "-q")
-    outcome = frame.execute(*counting, program, str(pairs))
+    outcome = frame.execute(*counting, program, str(pairs), *words)
     assert outcome.status == 0, outcome.errors
     found = re.search(r"^totals: (\d+)$", counts.read_text(), re.MULTILINE)
     assert found
     return int(found[1])
 
 
-def of_a_pair(frame: Frame, program: Path) -> float:
+def of_a_pair(frame: Frame, program: Path, *words: str) -> float:
     """Start and end cancel between a short and a long run."""
-    return (instructions(frame, program, 3 * PAIRS) - instructions(frame, program, PAIRS)) / (2 * PAIRS)
+    return (instructions(frame, program, 3 * PAIRS, *words) - instructions(frame, program, PAIRS, *words)) / (2 * PAIRS)
 
 
 def test_an_allocation_and_its_free_cost_few_instructions(frame: Frame, tmp_path: Path) -> None:
@@ -39,3 +39,13 @@ def test_an_allocation_and_its_free_cost_few_instructions(frame: Frame, tmp_path
     cost = of_a_pair(frame, program) - of_a_pair(frame.without_interposer(), program)
 
     assert 0 < cost <= MOST
+
+
+@pytest.mark.parametrize(("pair", "most"), [("create", 700), ("map", 500)])
+def test_virtual_memory_costs_few_instructions(frame: Frame, tmp_path: Path, pair: str, most: int) -> None:
+    """cuMemCreate with cuMemRelease; cuMemMap with cuMemUnmap."""
+    program = compile_c(tmp_path / "pairs", "pairs.c", flags=["-ldl"])
+
+    cost = of_a_pair(frame, program, pair) - of_a_pair(frame.without_interposer(), program, pair)
+
+    assert 0 < cost <= most
