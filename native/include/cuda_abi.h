@@ -62,6 +62,7 @@ typedef struct CUmemAllocationProp_st {
 } CUmemAllocationProp;
 
 typedef int CUmemOperationType;
+typedef int CUmemAllocationGranularity_flags;
 typedef struct CUarrayMapInfo_st {
 	unsigned char resource[56];		/* which part of which array */
 	CUmemOperationType memOperationType;

@@ -3,9 +3,9 @@
  *
  * The public interface tells an importer neither the size of what it imports nor whose it is, and nobody when a shareable handle
  * is closed. So: who creates memory pays until its own holds are gone and no descriptor that it exported is open. Who imports
- * memory pays for as much as it maps, unless a process of its container is known to pay already, which a fabric handle's bytes
- * tell and a descriptor does not. What a process has shared outlives it, at the container's cost, while any process of the
- * container has something imported. Where this is not exact it is too much.
+ * memory pays for it from the first mapping on, which shows its size, unless a process of its container is known to pay already:
+ * a fabric handle's bytes tell that, a descriptor does not. What a process lets go of while others of its container may hold it
+ * unpaid stays charged to the container. Where this is not exact it is too much.
  */
 #include "cuda_shareable.h"
 
@@ -41,11 +41,19 @@ static bool may_be_held(const struct vgpu_allocation *allocation)
 	return allocation->flags & VGPU_ALLOCATION_EXPORTED && vgpu_sharing_may_be_held(allocation->number);
 }
 
+/* Whether a process of the container holds what ALLOCATION has shared, and does not pay for it. */
+static bool is_held_unpaid(const struct vgpu_region_file *file, const struct vgpu_allocation *allocation)
+{
+	if (allocation->flags & VGPU_ALLOCATION_OWNED && vgpu_sharing_is_open(file, allocation->key))
+		return true;
+	return allocation->flags & VGPU_ALLOCATION_EXPORTED && vgpu_sharing_is_open(file, VGPU_SHARING_UNTOLD);
+}
+
 static void finish(struct vgpu_allocations *table, const struct vgpu_region_file *file, struct vgpu_allocation *allocation)
 {
 	bool owned = allocation->flags & VGPU_ALLOCATION_OWNED;
 
-	give_back(allocation, owned && vgpu_sharing_is_open(file, allocation->key));
+	give_back(allocation, allocation->shared && is_held_unpaid(file, allocation));
 	if (owned)
 		vgpu_sharing_disown(file, allocation->key);
 	if (allocation->flags & VGPU_ALLOCATION_IMPORTED)
@@ -153,7 +161,7 @@ static bool begin_import(const struct vgpu_region_file *file, uint64_t key)
 
 	vgpu_virtual_lock();
 	vgpu_sharing_open(file, key);
-	owned = key && vgpu_sharing_is_owned(file, key);
+	owned = key != VGPU_SHARING_UNTOLD && vgpu_sharing_is_owned(file, key);
 	vgpu_virtual_unlock();
 	vgpu_guest_leave(guest);
 	return owned;
@@ -167,6 +175,85 @@ static void undo_import(const struct vgpu_region_file *file, uint64_t key)
 	vgpu_sharing_close(file, key);
 	vgpu_virtual_unlock();
 	vgpu_guest_leave(guest);
+}
+
+/* Whether SIZE bytes of HANDLE can be mapped, somewhere where nobody sees it. */
+static bool can_map(CUmemGenericAllocationHandle handle, uint64_t size)
+{
+	CUdeviceptr pointer;
+	bool mapped;
+
+	if (vgpu_cuda.cuMemAddressReserve(&pointer, size, 0, 0, 0) != CUDA_SUCCESS)
+		return false;
+	mapped = vgpu_cuda.cuMemMap(pointer, size, 0, handle, 0) == CUDA_SUCCESS;
+	if (mapped)
+		vgpu_cuda.cuMemUnmap(pointer, size);
+	vgpu_cuda.cuMemAddressFree(pointer, size);
+	return mapped;
+}
+
+/*
+ * The size of what HANDLE stands for, of which MAPPED bytes could be mapped; nothing else tells it. Most often these are all, and
+ * one question that the driver refuses is enough. Not asked before a first mapping: that of a multicast object blocks until its
+ * team is complete.
+ */
+static uint64_t size_of(CUmemGenericAllocationHandle handle, uint64_t mapped)
+{
+	CUmemAllocationProp properties;
+	uint64_t low = mapped, high;
+	size_t step;
+
+	if (!vgpu_cuda.cuMemAddressReserve || !vgpu_cuda.cuMemAddressFree || !vgpu_cuda.cuMemUnmap ||
+	    !vgpu_cuda.cuMemGetAllocationGranularity ||
+	    vgpu_cuda.cuMemGetAllocationPropertiesFromHandle(&properties, handle) != CUDA_SUCCESS ||
+	    vgpu_cuda.cuMemGetAllocationGranularity(&step, &properties, 0) != CUDA_SUCCESS || !step)
+		return mapped;
+	high = low + step;
+	while (can_map(handle, high)) {
+		low = high;
+		high = low * 2 / step * step;
+	}
+	while (high - low > step) {
+		uint64_t middle = low + (high - low) / step / 2 * step;
+
+		*(can_map(handle, middle) ? &low : &high) = middle;
+	}
+	return low;
+}
+
+/* Under the lock: it is paid for, all of it. Another thread that mapped it at the same time may have been faster. */
+static bool settle_size(const struct vgpu_region_file *file, struct vgpu_allocation *allocation, uint64_t size)
+{
+	if (!vgpu_shareable_is_unpaid(allocation))
+		return false;
+	allocation->bytes = size;
+	allocation->flags |= VGPU_ALLOCATION_SIZED;
+	if (allocation->key == VGPU_SHARING_UNTOLD) {
+		vgpu_sharing_open(file, 0);
+		vgpu_sharing_close(file, VGPU_SHARING_UNTOLD);
+		allocation->key = 0;
+	}
+	return true;
+}
+
+CUresult vgpu_shareable_charge(struct vgpu_allocation *allocation, CUmemGenericAllocationHandle handle, uint64_t mapped)
+{
+	struct vgpu_region_file file = vgpu_charge_file();
+	uint64_t size = size_of(handle, mapped);
+	CUresult result = size > mapped ? vgpu_charge(allocation->device, size - mapped) : CUDA_SUCCESS;
+	struct vgpu_guest guest;
+	bool settled;
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	guest = vgpu_guest_enter();
+	vgpu_virtual_lock();
+	settled = settle_size(&file, allocation, size);
+	vgpu_virtual_unlock();
+	vgpu_guest_leave(guest);
+	if (!settled)
+		vgpu_discharge(allocation->device, size);
+	return CUDA_SUCCESS;
 }
 
 enum recorded { RECORDED, KNOWN, NO_MEMORY };
@@ -192,7 +279,7 @@ CUresult vgpu_cuMemImportFromShareableHandle(CUmemGenericAllocationHandle *handl
                                              CUmemAllocationHandleType type)
 {
 	bool by_bytes = type == CU_MEM_HANDLE_TYPE_FABRIC && shareable, paid;
-	uint64_t key = by_bytes ? vgpu_sharing_key(shareable, CU_MEM_FABRIC_HANDLE_SIZE) : 0;
+	uint64_t key = by_bytes ? vgpu_sharing_key(shareable, CU_MEM_FABRIC_HANDLE_SIZE) : VGPU_SHARING_UNTOLD;
 	CUresult result = vgpu_cuda_devices();
 	enum recorded recorded = NO_MEMORY;
 	struct vgpu_region_file file;

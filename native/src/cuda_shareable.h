@@ -17,12 +17,17 @@ void vgpu_shareable_end(struct vgpu_allocation *allocation);
  */
 void vgpu_shareable_sweep(const struct vgpu_region_file *file);
 
-/* What an ALLOCATION has yet to be charged when its first SIZE bytes are mapped. Under the lock. */
-static inline uint64_t vgpu_shareable_unpaid(const struct vgpu_allocation *allocation, uint64_t size)
+/* Whether ALLOCATION is an import that has to be charged when it is mapped. Under the lock. */
+static inline bool vgpu_shareable_is_unpaid(const struct vgpu_allocation *allocation)
 {
-	bool pays = (allocation->flags & (VGPU_ALLOCATION_IMPORTED | VGPU_ALLOCATION_PAID)) == VGPU_ALLOCATION_IMPORTED;
-
-	return pays && size > allocation->bytes ? size - allocation->bytes : 0;
+	return (allocation->flags & (VGPU_ALLOCATION_IMPORTED | VGPU_ALLOCATION_PAID | VGPU_ALLOCATION_SIZED)) ==
+	       VGPU_ALLOCATION_IMPORTED;
 }
+
+/*
+ * Charge such an ALLOCATION, held and just mapped for its first MAPPED bytes, for all that it has: MAPPED is charged already.
+ * CUDA_ERROR_OUT_OF_MEMORY: it does not fit, and the mapping must go. Asks the driver; slow path.
+ */
+CUresult vgpu_shareable_charge(struct vgpu_allocation *allocation, CUmemGenericAllocationHandle handle, uint64_t mapped);
 
 #endif

@@ -180,59 +180,80 @@ static struct vgpu_mapping *begin_unmapping(CUdeviceptr pointer, size_t size)
 	return list;
 }
 
-/* A hold on what HANDLE stands for, and what it has yet to be charged if the bytes before END are mapped. */
-static struct vgpu_allocation *hold_for_mapping(CUmemGenericAllocationHandle handle, uint64_t end, uint64_t *unpaid)
+/* A hold on what HANDLE stands for. UNPAID: an import that is to be charged. */
+static struct vgpu_allocation *hold_for_mapping(CUmemGenericAllocationHandle handle, bool *unpaid)
 {
 	struct vgpu_allocation *allocation = vgpu_allocations_find(vgpu_virtual_lock(), handle);
 
-	*unpaid = 0;
-	if (allocation) {
+	if (allocation)
 		vgpu_allocation_hold(allocation);
-		*unpaid = vgpu_shareable_unpaid(allocation, end);
-	}
+	*unpaid = allocation && vgpu_shareable_is_unpaid(allocation);
 	vgpu_virtual_unlock();
 	return allocation;
 }
 
-/*
- * HELD becomes the mapping at POINTER, and has PAID bytes more. A mapping that is known there was unmapped without our seeing
- * it: it holds nothing any more.
- */
-static bool add_mapping(CUdeviceptr pointer, size_t size, struct vgpu_allocation *held, uint64_t paid)
+/* HELD becomes the mapping at POINTER. One that is known there was unmapped without our seeing it: it holds nothing any more. */
+static bool add_mapping(CUdeviceptr pointer, size_t size, struct vgpu_allocation *held)
 {
 	struct vgpu_allocations *table = vgpu_virtual_lock();
 	struct vgpu_mapping *known = vgpu_allocations_mapping(table, pointer);
 	struct vgpu_mapping *stale = known ? vgpu_allocations_unmap(table, pointer, known->size) : NULL;
 	bool added = vgpu_allocations_map(table, pointer, size, held);
 
-	if (added)
-		held->bytes += paid;
 	vgpu_virtual_unlock();
 	(void)vgpu_virtual_settle_unmapped(CUDA_SUCCESS, stale);
 	return added;
 }
 
+/* After the driver has mapped HELD: remember it, or undo it. */
+static CUresult commit_mapping(CUdeviceptr pointer, size_t size, struct vgpu_allocation *held)
+{
+	if (add_mapping(pointer, size, held))
+		return CUDA_SUCCESS;
+	if (vgpu_cuda.cuMemUnmap)
+		vgpu_cuda.cuMemUnmap(pointer, size);
+	vgpu_virtual_let_go(held);
+	return CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+/* Memory of another process, not charged to this one so far: what is mapped is reserved before, the rest when its size shows. */
+static CUresult map_unpaid(CUdeviceptr pointer, size_t size, size_t offset, CUmemGenericAllocationHandle handle,
+                           unsigned long long flags, struct vgpu_allocation *held)
+{
+	uint64_t end = (uint64_t)offset + size;
+	unsigned device = held->device;
+	CUresult result = vgpu_charge(device, end);
+
+	if (result == CUDA_SUCCESS) {
+		result = vgpu_cuda.cuMemMap(pointer, size, offset, handle, flags);
+		if (result != CUDA_SUCCESS)
+			vgpu_discharge(device, end);
+	}
+	if (result == CUDA_SUCCESS) {
+		result = vgpu_shareable_charge(held, handle, end);
+		if (result == CUDA_SUCCESS)
+			return commit_mapping(pointer, size, held);
+		if (vgpu_cuda.cuMemUnmap)
+			vgpu_cuda.cuMemUnmap(pointer, size);
+		vgpu_discharge(device, end);
+	}
+	vgpu_virtual_let_go(held);
+	return result;
+}
+
 CUresult vgpu_cuMemMap(CUdeviceptr pointer, size_t size, size_t offset, CUmemGenericAllocationHandle handle,
                        unsigned long long flags)
 {
-	uint64_t unpaid;
-	struct vgpu_allocation *held = hold_for_mapping(handle, (uint64_t)offset + size, &unpaid);
-	CUresult result = unpaid ? vgpu_charge(held->device, unpaid) : CUDA_SUCCESS;
+	bool unpaid;
+	struct vgpu_allocation *held = hold_for_mapping(handle, &unpaid);
+	CUresult result;
 
-	if (result != CUDA_SUCCESS) {
-		vgpu_virtual_let_go(held);
-		return result;
-	}
+	if (unpaid)
+		return map_unpaid(pointer, size, offset, handle, flags, held);
 	result = vgpu_cuda.cuMemMap(pointer, size, offset, handle, flags);
-	if (result == CUDA_SUCCESS && held && !add_mapping(pointer, size, held, unpaid)) {
-		if (vgpu_cuda.cuMemUnmap)
-			vgpu_cuda.cuMemUnmap(pointer, size);
-		result = CUDA_ERROR_OUT_OF_MEMORY;
-	}
-	if (result != CUDA_SUCCESS && unpaid)
-		vgpu_discharge(held->device, unpaid);
-	if (result != CUDA_SUCCESS)
-		vgpu_virtual_let_go(held);
+	if (result == CUDA_SUCCESS && held)
+		return commit_mapping(pointer, size, held);
+	vgpu_virtual_let_go(held);
 	return result;
 }
 

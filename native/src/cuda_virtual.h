@@ -12,12 +12,13 @@
 #include "cuda_abi.h"
 
 enum {
-	VGPU_ALLOCATION_IMPORTED = 1,	/* of another process, by `key` where it has one: charged for what is mapped of it */
+	VGPU_ALLOCATION_IMPORTED = 1,	/* of another process, by `key`: charged when it is first mapped */
 	VGPU_ALLOCATION_PAID = 2,	/* ... nothing: a process of this container is charged for it */
 	VGPU_ALLOCATION_EXPORTED = 4,	/* by a descriptor: charged until none of it is open, watched under `number` */
 	VGPU_ALLOCATION_UNWATCHED = 8,	/* ... which cannot be told: charged until the process ends */
 	VGPU_ALLOCATION_OWNED = 16,	/* exported by a handle of bytes: `key` */
 	VGPU_ALLOCATION_PINNED = 32,	/* mapped into an array */
+	VGPU_ALLOCATION_SIZED = 64,	/* imported, and charged for all of it */
 };
 
 /* Enter and leave the lock. The table is this process' own: what a child inherits is emptied first. */

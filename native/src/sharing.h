@@ -17,7 +17,9 @@
 
 #include "region_file.h"
 
-/* Of the bytes of a handle: 48 bits, never 0. */
+#define VGPU_SHARING_UNTOLD UINT64_C(1)	/* the key of all that was opened by a descriptor and whose size is not known yet */
+
+/* Of the bytes of a handle: 48 bits, never 0 and never VGPU_SHARING_UNTOLD. */
 uint64_t vgpu_sharing_key(const void *handle, size_t size);
 
 /* This process is charged for the memory behind KEY, or no longer is. */

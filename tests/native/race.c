@@ -15,6 +15,8 @@
  *       must allow a forked child to allocate.
  *   race victim LIMIT_BYTES SEED
  *       Allocates and frees at random for ever, in two threads.
+ *
+ *   RACE_BY   "virtual": by cuMemCreate, mapped and held by its mapping alone; else by cuMemAlloc
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -41,6 +43,59 @@
 static int (*allocate)(unsigned long long *, size_t);
 static int (*release)(unsigned long long);
 
+/* Virtual memory. */
+#define GRANULE ((size_t)2 << 20)
+#define RANGE ((size_t)1 << 32)		/* of addresses for each allocation; its number among these tells its size */
+#define RANGES 65536u
+
+static struct {
+	int (*create)(unsigned long long *, size_t, const void *, unsigned long long);
+	int (*release)(unsigned long long);
+	int (*reserve)(unsigned long long *, size_t, size_t, unsigned long long, unsigned long long);
+	int (*forget)(unsigned long long, size_t);
+	int (*map)(unsigned long long, size_t, size_t, unsigned long long, unsigned long long);
+	int (*unmap)(unsigned long long, size_t);
+	int device;
+	size_t sizes[RANGES];
+} by;
+
+static int allocate_virtual(unsigned long long *pointer, size_t bytes)
+{
+	struct { int type, handle_types, location, id; void *metadata; unsigned char flags[8]; } properties = {
+		1, 0, 1, by.device, NULL, { 0 } };
+	size_t size = (bytes + GRANULE - 1) / GRANULE * GRANULE;
+	unsigned long long handle;
+	int result = by.create(&handle, size, &properties, 0);
+
+	if (result)
+		return result;
+	if (by.reserve(pointer, RANGE, 0, 0, 0) || by.map(*pointer, size, 0, handle, 0) || by.release(handle))
+		_exit(6);
+	by.sizes[*pointer / RANGE % RANGES] = size;
+	return 0;
+}
+
+static int release_virtual(unsigned long long pointer)
+{
+	int result = by.unmap(pointer, by.sizes[pointer / RANGE % RANGES]);
+
+	return result ? result : by.forget(pointer, RANGE);
+}
+
+static void use_virtual(void *driver, int device)
+{
+	by.create = (int (*)(unsigned long long *, size_t, const void *, unsigned long long))dlsym(driver, "cuMemCreate");
+	by.release = (int (*)(unsigned long long))dlsym(driver, "cuMemRelease");
+	by.reserve = (int (*)(unsigned long long *, size_t, size_t, unsigned long long, unsigned long long))dlsym(
+		driver, "cuMemAddressReserve");
+	by.forget = (int (*)(unsigned long long, size_t))dlsym(driver, "cuMemAddressFree");
+	by.map = (int (*)(unsigned long long, size_t, size_t, unsigned long long, unsigned long long))dlsym(driver, "cuMemMap");
+	by.unmap = (int (*)(unsigned long long, size_t))dlsym(driver, "cuMemUnmap");
+	by.device = device;
+	allocate = allocate_virtual;
+	release = release_virtual;
+}
+
 /* cuInit and a current context on the first device. */
 static void start(void)
 {
@@ -57,6 +112,8 @@ static void start(void)
 		fprintf(stderr, "race: the driver does not start\n");
 		_exit(3);
 	}
+	if (getenv("RACE_BY") && strcmp(getenv("RACE_BY"), "virtual") == 0)
+		use_virtual(driver, device);
 }
 
 struct shared {

@@ -145,7 +145,7 @@ def test_a_creator_that_is_killed_leaves_the_charge_to_the_container_while_it_is
     assert outcome.said == [[OOM, 3, 3], [OOM, 0, 0], [OOM, 0, [ALL, ALL]]]
 
 
-def test_an_importer_by_descriptor_pays_for_what_it_maps_as_the_descriptor_does_not_say_whose_it_is(frame: Frame) -> None:
+def test_an_importer_by_descriptor_pays_from_its_first_mapping_on_as_a_descriptor_does_not_say_whose_it_is(frame: Frame) -> None:
     outcome = run(
         frame,
         f"{CREATOR}c = Virtual().begin(); creator.send(b'fd'); fd = creator.receive_descriptor(); code, h = c.adopt(fd)\n"
@@ -154,17 +154,46 @@ def test_an_importer_by_descriptor_pays_for_what_it_maps_as_the_descriptor_does_
         f"c.unmap(p, 2); c.release(h); c.unmap(q, 3); say(c.both()); c.unmap(r, 3); say(c.create({ALL})[0], c.held())",
     )
 
-    assert outcome.said == [[0, 3, 5, [6, 3]], [3, 3], [3, 3], [0, ALL]]
+    assert outcome.said == [[0, 3, 6, [6, 3]], [3, 3], [3, 3], [0, ALL]]
 
 
 def test_an_import_that_does_not_fit_is_not_mapped(frame: Frame) -> None:
     outcome = run(
         frame,
         f"{CREATOR}c = Virtual().begin(); creator.send(b'fd'); fd = creator.receive_descriptor(); h = c.adopt(fd)[1]\n"
-        f"c.create({ALL} - 5); p = c.reserve(3); say(c.map(p, 3, h), c.map(p, 2, h), c.charged(), c.map(p, 2, h), c.charged())",
+        f"more = c.create({ALL} - 5)[1]; p = c.reserve(3); say(c.map(p, 3, h), c.map(p, 1, h), c.charged())\n"
+        "c.release(more); say(c.map(p, 1, h), c.charged(), c.unmap(p, 1), c.map(p, 3, h), c.charged())",
     )
 
-    assert outcome.said == [[OOM, 0, ALL, 1, ALL]]
+    assert outcome.said == [[OOM, OOM, ALL - 2], [0, 6, 0, 0, 6]]
+
+
+def test_the_size_of_an_import_is_found_however_little_of_it_is_mapped(frame: Frame) -> None:
+    outcome = run(
+        frame,
+        "def creator(peer):\n"
+        "    c = Virtual().begin()\n"
+        "    for n in range(1, 40):\n"
+        "        h = c.create(n)[1]; fd = c.export(h); peer.send(b'!', fd); os.close(fd); peer.receive(); c.release(h)\n"
+        "creator = fork(creator); c = Virtual().begin(); paid = []\n"
+        "for n in range(1, 40):\n"
+        "    fd = creator.receive_descriptor(); h = c.adopt(fd)[1]; os.close(fd); before = c.charged()\n"
+        "    p = c.mapped(1, h); paid += [c.charged() - before]; c.unmap(p, 1); c.release(h); creator.send()\n"
+        "say(paid); os.wait(); say(c.both())",
+    )
+
+    assert outcome.said == [list(range(1, 40)), [0, 0]]
+
+
+def test_an_import_that_was_never_mapped_leaves_its_creators_charge_to_the_container(frame: Frame) -> None:
+    outcome = run(
+        frame,
+        f"{CREATOR}c = Virtual().begin(); creator.send(b'fd'); fd = creator.receive_descriptor(); h = c.adopt(fd)[1]\n"
+        "os.close(fd); tell(b'close'); tell(b'drop'); say(c.both())\n"
+        f"c.release(h); say(c.create({ALL})[0], c.both())",
+    )
+
+    assert outcome.said == [[3, 3], [0, [ALL, ALL]]]
 
 
 def test_whole_devices_pay_for_no_imports(frame: Frame) -> None:

@@ -1,0 +1,176 @@
+"""Many processes at one limit by virtual memory, and processes that die while they hold or share it."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.native.harness import LIMIT, MIB, Frame, compile_c
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BLOCK = 64 * MIB
+GRANULE = 2 * MIB
+ALL = LIMIT // GRANULE
+
+
+@pytest.fixture(scope="session")
+def race(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_c(tmp_path_factory.mktemp("race") / "race", "race.c", flags=["-ldl", "-pthread"])
+
+
+@pytest.fixture
+def by_mappings(frame: Frame) -> Frame:
+    return frame.but(RACE_BY="virtual")
+
+
+def run(frame: Frame, race: Path, *words: str) -> dict[str, Any]:
+    outcome = frame.execute(race, *words, seconds=1500)
+    assert (outcome.status, outcome.errors) == (0, "")
+    [said] = outcome.said
+    found: dict[str, Any] = said
+    return found
+
+
+def books(frame: Frame) -> tuple[int, int]:
+    """What the driver says is used of the granted device, and the most that ever was. It notices the dead when it is asked."""
+    frame.python("c = Cuda(); c.start(); c.memory()")
+    numbers = struct.unpack("8Q", frame.truth.read_bytes()[:64])
+    return numbers[1], numbers[5]
+
+
+def check_rounds(frame: Frame, race: Path, processes: int, rounds: int) -> None:
+    found = run(frame, race, "rounds", str(processes), str(rounds), str(BLOCK), str(LIMIT))
+
+    found.pop("fewest")
+    assert found == {"over": 0, "unfilled": 0, "failed": 0}
+    assert books(frame) == (0, LIMIT)
+
+
+@pytest.mark.parametrize("processes", [2, 8])
+def test_processes_that_race_fill_the_limit_and_never_pass_it(by_mappings: Frame, race: Path, processes: int) -> None:
+    check_rounds(by_mappings, race, processes, 20)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("delay_us", [0, 50, 300])
+@pytest.mark.parametrize("processes", [2, 4, 8, 16, 32])
+def test_hundreds_of_rounds_of_every_size(by_mappings: Frame, race: Path, processes: int, delay_us: int) -> None:
+    check_rounds(by_mappings.but(STUB_DELAY_US=str(delay_us)), race, processes, 200 if delay_us == 0 else 30)
+
+
+def check_kills(frame: Frame, race: Path, kills: int, seed: int) -> None:
+    found = run(frame, race, "kill", str(kills), str(LIMIT), str(seed))
+
+    assert found["lost"] == 0
+    assert found["came"] > kills // 4
+    assert found["worst_s"] < 1.0
+    newcomer = frame.python(f"c = Cuda(); c.start(); say(c.code({LIMIT}), c.code(1))")
+    assert newcomer.said == [[0, 2]]
+
+
+def test_after_a_kill_at_any_moment_the_whole_share_is_back_at_once(by_mappings: Frame, race: Path) -> None:
+    check_kills(by_mappings, race, 40, seed=1)
+
+
+@pytest.mark.long
+def test_a_thousand_kills(by_mappings: Frame, race: Path) -> None:
+    check_kills(by_mappings, race, 1000, seed=7)
+
+
+def check_steps(frame: Frame, race: Path, every: int) -> None:
+    found = run(frame, race, "steps", str(every), str(LIMIT), "1")
+
+    assert found["late"] == 0
+    assert found["instructions"] > 800
+
+
+def test_a_kill_after_any_instruction_of_creating_mapping_and_unmapping_costs_nothing(by_mappings: Frame, race: Path) -> None:
+    check_steps(by_mappings, race, 41)
+
+
+@pytest.mark.long
+def test_a_kill_after_each_instruction_of_creating_mapping_and_unmapping_costs_nothing(by_mappings: Frame, race: Path) -> None:
+    check_steps(by_mappings, race, 1)
+
+
+# A creator shares one allocation after the other, two others open what they are sent and close it. One of them is killed at any
+# moment, and begun again. Now and then all pause between two acts: what is charged is never less than what is held. When all are
+# gone all is there. What only a descriptor on its way holds is charged while its creator lives: so by descriptors no creator dies.
+SHARERS = """
+import mmap, random, time
+from client_virtual import *
+luck, by = random.Random({seed}), {by!r}
+marks = mmap.mmap(-1, 4096)  # 0: pause; then one for each process: it does
+def rest(me):
+    marks[me] = 0
+    while os.getppid() and marks[0]:
+        marks[me] = 1; os.sched_yield()
+    marks[me] = 0
+def create_and_share(peer, me):
+    c = Virtual().begin(); kept = []
+    while True:
+        rest(me); h = c.create(1 + luck.randrange(8))[1]
+        if not h: continue
+        kept.append((h, c.mapped(1, h)))
+        fd = c.export(h) if by == 'fd' else -1
+        rest(me); marks[me] = 1
+        peer.send(b'fd', fd) if by == 'fd' else peer.send(c.export_fabric(h))
+        rest(me)
+        if by == 'fd': os.close(fd)
+        while len(kept) > luck.randrange(6): old, p = kept.pop(0); c.release(old); c.unmap(p, 1)
+def open_and_close(peer, me):
+    c = Virtual().begin(); kept = []
+    while True:
+        marks[me] = 1; data, descriptors, _, _ = socket.recv_fds(peer.end, 1024, 1); rest(me)
+        code, h = c.adopt(descriptors[0] if descriptors else data)
+        if descriptors: os.close(descriptors[0])
+        if code == 0: kept.append((h, c.mapped(1, h) if luck.randrange(4) else 0))
+        rest(me)
+        while len(kept) > luck.randrange(4):
+            old, p = kept.pop(0)
+            if p: c.unmap(p, 1)
+            c.release(old)
+def start(number):
+    marks[number + 1] = 0
+    if (pid := os.fork()) == 0: luck.seed(luck.random() + os.getpid()); works[number](number + 1); os._exit(0)
+    return pid
+c = Virtual(); ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+sharer, opener = lambda me: create_and_share(Peer(ours), me), lambda me: open_and_close(Peer(theirs), me)
+works = [sharer, opener, opener]
+pids = [start(number) for number in range(3)]
+c.begin(); most = 0
+for turn in range({kills}):
+    number = luck.randrange(1 if by == 'fd' else 0, 3)
+    time.sleep(luck.random() * 0.02)  # the random moment, not a wait for anything
+    kill(pids[number]); code, h = c.create({all} - 1); code or c.release(h)
+    pids[number] = start(number)
+    marks[0] = 1
+    while bytes(marks[1:4]) != b'\\1\\1\\1': os.sched_yield()
+    charged, held = c.both(); most = max(most, held)
+    if charged < held: say('less is charged than is held', turn, charged, held)
+    marks[0] = 0
+[kill(pid) for pid in pids]; ours.close(); theirs.close()
+say(most > 8, c.create({all})[0], c.both())
+"""
+
+
+def check_sharers(frame: Frame, by: str, kills: int, seed: int) -> None:
+    outcome = frame.python(SHARERS.format(by=by, kills=kills, seed=seed, all=ALL))
+
+    assert (outcome.status, outcome.said, outcome.errors) == (0, [[True, 0, [ALL, ALL]]], "")
+
+
+@pytest.mark.parametrize("by", ["fd", "fabric"])
+def test_processes_that_share_are_killed_at_any_moment_and_nothing_is_held_uncharged(frame: Frame, by: str) -> None:
+    check_sharers(frame, by, 25, seed=1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("by", ["fd", "fabric"])
+@pytest.mark.parametrize("seed", [2, 3])
+def test_hundreds_of_sharers_killed(frame: Frame, by: str, seed: int) -> None:
+    check_sharers(frame, by, 300, seed)
