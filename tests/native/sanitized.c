@@ -3,7 +3,7 @@
  *
  *   sanitized limits        Reads records from standard input, each 4 bytes of length and as many of text, parses each as a
  *                           limits text, as a UUID and as a size, and prints a line with the reason that closes the text.
- *   sanitized acts SEED N   N random acts on a region and on a pointer table, against plain arithmetic beside them.
+ *   sanitized acts SEED N   N random acts on a region, on a pointer table and on allocations, against plain arithmetic beside them.
  */
 #include <assert.h>
 #include <stdint.h>
@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocations.h"
 #include "limits.h"
 #include "pointers.h"
 #include "slots.h"
@@ -63,7 +64,7 @@ static enum vgpu_life life(const struct vgpu_identity *who, const struct vgpu_id
 
 static struct vgpu_region *region;
 static struct vgpu_region_slot *slots[OWNERS];		/* NULL: owns none */
-static uint64_t held[OWNERS][VGPU_MAX_DEVICES];
+static uint64_t held[OWNERS][VGPU_MAX_DEVICES], shared[OWNERS][VGPU_MAX_DEVICES], left[VGPU_MAX_DEVICES];
 static struct vgpu_pointers table;
 static uint64_t known[KEYS];				/* bytes; 0: not in the table */
 
@@ -74,11 +75,43 @@ static struct vgpu_identity identity(unsigned owner)
 
 static uint64_t sum_of(unsigned device)
 {
-	uint64_t sum = 0;
+	uint64_t sum = left[device];
 
 	for (unsigned owner = 0; owner < OWNERS; owner++)
 		sum += held[owner][device];
 	return sum;
+}
+
+/* Some of what an owner holds is shared, kept for itself again, or left to the others. */
+static void share_or_hand_over(unsigned owner)
+{
+	unsigned device = (unsigned)random_below(VGPU_MAX_DEVICES);
+	uint64_t bytes;
+
+	if (!slots[owner])
+		return;
+	if (random_below(2)) {
+		bytes = random_below(held[owner][device] - shared[owner][device] + 1);
+		vgpu_share(slots[owner], device, bytes);
+		shared[owner][device] += bytes;
+		return;
+	}
+	bytes = random_below(shared[owner][device] + 1);
+	shared[owner][device] -= bytes;
+	if (random_below(2)) {
+		vgpu_unshare(slots[owner], device, bytes);
+		return;
+	}
+	vgpu_hand_over(region, slots[owner], device, bytes);
+	held[owner][device] -= bytes;
+	left[device] += bytes;
+	assert(region->devices[device].used == sum_of(device) && !vgpu_slots_audit(region));
+}
+
+static void clear_anonymous(void)
+{
+	vgpu_slots_clear_anonymous(region);
+	memset(left, 0, sizeof(left));
 }
 
 static void reserve_or_release(unsigned owner)
@@ -97,7 +130,7 @@ static void reserve_or_release(unsigned owner)
 		assert(fits == (before + bytes <= limit));
 		held[owner][device] += fits ? bytes : 0;
 	} else if (held[owner][device]) {
-		bytes = random_below(held[owner][device] + 1);
+		bytes = random_below(held[owner][device] - shared[owner][device] + 1);
 		vgpu_release(&region->devices[device], slots[owner], device, bytes);
 		held[owner][device] -= bytes;
 	}
@@ -116,7 +149,11 @@ static void die(unsigned owner)
 	assert(!vgpu_slots_audit(region));
 	dead[owner] = false;
 	slots[owner] = NULL;
-	memset(held[owner], 0, sizeof(held[owner]));
+	for (unsigned device = 0; device < VGPU_MAX_DEVICES; device++) {
+		left[device] += shared[owner][device];
+		shared[owner][device] = held[owner][device] = 0;
+		assert(region->devices[device].used == sum_of(device));
+	}
 }
 
 static void add_or_take(void)
@@ -137,6 +174,90 @@ static void add_or_take(void)
 	known[key] = 0;
 }
 
+#define HANDLES 64u
+#define HOLDS 8u
+#define PAGE UINT64_C(0x200000)
+
+/* Allocations by handles that come again: each with references, and mappings in a range of its own that follow each other. */
+static struct vgpu_allocations allocations;
+static struct {
+	struct vgpu_allocation *is;
+	uint64_t bytes;
+	unsigned references;
+	bool mapped[HOLDS];
+} known_allocations[HANDLES];
+
+static uint64_t place(unsigned number, unsigned at)
+{
+	return (UINT64_C(0x10) << 40) + ((uint64_t)number * HOLDS + at) * PAGE;
+}
+
+static void settle(unsigned number)
+{
+	unsigned holds = known_allocations[number].references;
+	bool last;
+
+	for (unsigned at = 0; at < HOLDS; at++)
+		holds += known_allocations[number].mapped[at];
+	last = vgpu_allocations_settle(&allocations, known_allocations[number].is);
+	assert(last == (holds == 0));
+	if (!last)
+		return;
+	assert(known_allocations[number].is->bytes == known_allocations[number].bytes);
+	assert(!vgpu_allocations_find(&allocations, number));
+	vgpu_allocations_remove(&allocations, known_allocations[number].is);
+	known_allocations[number].is = NULL;
+}
+
+static void unmap_some(unsigned number, unsigned at, unsigned count)
+{
+	struct vgpu_mapping *list = vgpu_allocations_unmap(&allocations, place(number, at), count * PAGE), *next;
+	unsigned run = 0;
+
+	while (run < count && at + run < HOLDS && known_allocations[number].mapped[at + run])
+		run++;
+	if (random_below(4) == 0) {		/* the driver refuses */
+		vgpu_allocations_restore(&allocations, list);
+		return;
+	}
+	for (unsigned i = 0; i < run; i++) {
+		assert(list && list->start == place(number, at + i) && list->of == known_allocations[number].is);
+		next = list->next;
+		vgpu_allocations_forget(&allocations, list);
+		known_allocations[number].mapped[at + i] = false;
+		settle(number);
+		list = next;
+	}
+	assert(!list);
+}
+
+static void hold_or_drop(void)
+{
+	unsigned number = (unsigned)random_below(HANDLES), at = (unsigned)random_below(HOLDS);
+	struct vgpu_allocation *found = vgpu_allocations_find(&allocations, number);
+
+	assert(found == known_allocations[number].is);
+	if (!found) {
+		known_allocations[number].bytes = random_below(UINT64_C(1) << 40);
+		known_allocations[number].references = 1;
+		known_allocations[number].is = vgpu_allocations_add(&allocations, number, known_allocations[number].bytes, 3);
+		assert(known_allocations[number].is);
+	} else if (random_below(3) == 0) {
+		unmap_some(number, at, 1 + (unsigned)random_below(HOLDS - at));
+	} else if (random_below(2) && !known_allocations[number].mapped[at]) {
+		vgpu_allocation_hold(found);
+		assert(vgpu_allocations_map(&allocations, place(number, at), PAGE, found));
+		known_allocations[number].mapped[at] = true;
+	} else if (known_allocations[number].references && random_below(3)) {
+		known_allocations[number].references--;
+		vgpu_allocation_drop(found);
+		settle(number);
+	} else {
+		known_allocations[number].references++;
+		vgpu_allocation_hold(found);
+	}
+}
+
 static int act(unsigned long count)
 {
 	struct vgpu_identity survivor = identity(1);
@@ -146,17 +267,23 @@ static int act(unsigned long count)
 		unsigned owner = (unsigned)random_below(OWNERS);
 
 		add_or_take();
+		hold_or_drop();
+		share_or_hand_over(owner);
 		if (random_below(16))
 			reserve_or_release(owner);
 		else
 			die(owner);
+		if (random_below(64) == 0)
+			clear_anonymous();
 	}
 	for (unsigned owner = 0; owner < OWNERS; owner++)
 		dead[owner] = true;
 	assert(!vgpu_slots_have_foreign(region, &survivor) || vgpu_slots_clear_foreign(region, &survivor, life));
+	clear_anonymous();
 	for (unsigned device = 0; device < VGPU_MAX_DEVICES; device++)
 		assert(region->devices[device].used == 0);
 	vgpu_pointers_clear(&table);
+	vgpu_allocations_clear(&allocations);
 	free(region);
 	return 0;
 }

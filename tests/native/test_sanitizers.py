@@ -24,7 +24,7 @@ pytestmark = pytest.mark.needs("gcc")
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("sanitized") / "sanitized"
-    sources = [HERE / "sanitized.c", *(NATIVE / "src" / name for name in ("limits.c", "slots.c", "pointers.c"))]
+    sources = [HERE / "sanitized.c", *(NATIVE / "src" / name for name in ("allocations.c", "limits.c", "slots.c", "pointers.c"))]
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     include = ["-iquote", str(NATIVE / "include"), "-iquote", str(NATIVE / "src")]
     subprocess.run(["gcc", *flags, *include, "-Wall", "-Wextra", "-Werror", "-o", made, *sources], check=True)
@@ -71,7 +71,7 @@ def test_texts_of_every_kind_are_parsed_within_their_bytes_and_as_in_the_shipped
 
 
 @pytest.mark.parametrize("seed", [1, 20, 300])
-def test_random_acts_on_slots_and_pointers_keep_their_sums(program: Path, seed: int) -> None:
+def test_random_acts_on_slots_pointers_and_allocations_keep_their_sums(program: Path, seed: int) -> None:
     done = subprocess.run([program, "acts", str(seed), "20000"], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stderr) == (0, "")
