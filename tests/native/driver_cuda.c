@@ -554,6 +554,7 @@ static int has_descriptor(const struct object *object)
 
 static void free_if_gone(struct object *object)
 {
+	uint64_t bytes;
 	char name[256];
 
 	if (object == &host || !object->bytes || object->holds || (object->exported && has_descriptor(object)))
@@ -563,9 +564,11 @@ static void free_if_gone(struct object *object)
 		unlink(name);
 		atomic_fetch_sub(&truth->exported, 1);
 	}
-	atomic_fetch_sub(&truth->used[object->device], object->bytes);
-	object->bytes = 0;
+	bytes = object->bytes;
 	object->exported = 0;
+	object->bytes = 0;		/* a death here leaves too much in the books, as the tests of kills expect */
+	atomic_signal_fence(memory_order_seq_cst);
+	atomic_fetch_sub(&truth->used[object->device], bytes);
 }
 
 static void hold(struct object *object)
@@ -618,9 +621,10 @@ static struct object *new_object(uint64_t bytes, int device, int counted)
 			continue;
 		object->device = device;
 		object->generation = ++truth->generations;
+		now = counted ? 0 : atomic_fetch_add(&truth->used[device], bytes) + bytes;
+		atomic_signal_fence(memory_order_seq_cst);
 		object->bytes = bytes;
 		hold(object);
-		now = counted ? 0 : atomic_fetch_add(&truth->used[device], bytes) + bytes;
 		peak = atomic_load(&truth->peak[device]);
 		while (peak < now && !atomic_compare_exchange_weak(&truth->peak[device], &peak, now))
 			;
