@@ -26,13 +26,13 @@ MIB = 1024 * 1024
 def rows() -> list[Row]:
     """Bare, interposed and the difference, for every number of live allocations; of a process its fastest repetition."""
     with tempfile.TemporaryDirectory() as folder:
-        bare, interposed = _environments(Path(folder))
-        program = _compiled(Path(folder))
+        bare, interposed = environments(Path(folder))
+        program = compiled(Path(folder))
         return [row for live in LIVE for row in _rows(program, bare, interposed, live)]
 
 
 def _rows(program: Path, bare: Mapping[str, str], interposed: Mapping[str, str], live: int) -> list[Row]:
-    pairs = [(_seconds(program, bare, live), _seconds(program, interposed, live)) for _ in range(ROUNDS)]
+    pairs = [(seconds(program, bare, live), seconds(program, interposed, live)) for _ in range(ROUNDS)]
     alone, through = (Timing(seconds) for seconds in zip(*pairs, strict=True))
     added = Timing([slower - faster for faster, slower in pairs])
     subject, baseline = f"alloc+free, {live:,} live", "bare simulated driver"
@@ -43,20 +43,22 @@ def _rows(program: Path, bare: Mapping[str, str], interposed: Mapping[str, str],
     ]
 
 
-def _seconds(program: Path, environment: Mapping[str, str], live: int) -> float:
-    command = [str(program), str(PAIRS), str(REPEATS), str(live)]
+def seconds(program: Path, environment: Mapping[str, str], live: int, *words: str) -> float:
+    """What one pair takes beside LIVE others; `words` choose the pair (pairs.c)."""
+    command = [str(program), str(PAIRS), str(REPEATS), str(live), *words]
     answer = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=True)
     return float(answer.stdout.split()[0]) * 1e-9
 
 
-def _compiled(folder: Path) -> Path:
+def compiled(folder: Path) -> Path:
+    """The program that times pairs."""
     program = folder / "pairs"
     source = Path(__file__).with_name("pairs.c")
     subprocess.run([sys.executable, "-m", "ziglang", "cc", "-O2", "-o", str(program), str(source), "-ldl"], check=True)
     return program
 
 
-def _environments(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+def environments(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     """That of a program on the bare machine, and that of one under a share of it."""
     installed = machine.install("t4-node", folder / "machine")
     limits = folder / names.LIMITS_FILE

@@ -84,7 +84,7 @@ struct vgpu_allocation *vgpu_allocations_add(struct vgpu_allocations *table, uin
 	if (!index_add(&table->handles, key_of(handle), allocation))
 		return NULL;
 	table->free_allocations = allocation->next;
-	*allocation = (struct vgpu_allocation){ .handle = handle, .bytes = bytes, .device = device, .alive = 1, .kept = 1 };
+	*allocation = (struct vgpu_allocation){ .handle = handle, .bytes = bytes, .device = device, .alive = 1, .kept = 1, .named = 1 };
 	return allocation;
 }
 
@@ -93,12 +93,17 @@ struct vgpu_allocation *vgpu_allocations_find(struct vgpu_allocations *table, ui
 	return is_unusable(handle) ? NULL : index_find(&table->handles, key_of(handle));
 }
 
-bool vgpu_allocations_settle(struct vgpu_allocations *table, struct vgpu_allocation *allocation)
+void vgpu_allocations_unname(struct vgpu_allocations *table, struct vgpu_allocation *allocation)
 {
-	if (--allocation->kept > 0)
-		return false;
-	index_take(&table->handles, key_of(allocation->handle), allocation);
-	return true;
+	if (--allocation->named == 0)
+		index_take(&table->handles, key_of(allocation->handle), allocation);
+}
+
+bool vgpu_allocations_settle(struct vgpu_allocations *table, struct vgpu_allocation *allocation, bool named)
+{
+	if (named)
+		vgpu_allocations_unname(table, allocation);
+	return --allocation->kept == 0;
 }
 
 void vgpu_allocations_remove(struct vgpu_allocations *table, struct vgpu_allocation *allocation)
@@ -118,6 +123,8 @@ bool vgpu_allocations_map(struct vgpu_allocations *table, uint64_t start, uint64
 		return false;
 	table->free_mappings = mapping->next;
 	*mapping = (struct vgpu_mapping){ start, size, allocation, NULL };
+	if (start & VGPU_ELSEWHERE)
+		vgpu_allocations_unname(table, allocation);
 	return true;
 }
 
@@ -130,7 +137,7 @@ struct vgpu_mapping *vgpu_allocations_unmap(struct vgpu_allocations *table, uint
 {
 	struct vgpu_mapping *first = NULL, **last = &first, *mapping;
 
-	while ((mapping = vgpu_allocations_mapping(table, start)) && mapping->size && mapping->size <= size) {
+	while (size && (mapping = vgpu_allocations_mapping(table, start)) && mapping->size && mapping->size <= size) {
 		index_take(&table->mappings, start, mapping);
 		vgpu_allocation_drop(mapping->of);
 		*last = mapping;

@@ -21,9 +21,12 @@ struct vgpu_allocation {
 	uint32_t device;		/* index in the grant */
 	uint32_t alive;			/* holds that nobody is dropping */
 	uint32_t kept;			/* holds that have not been settled: alive ones, and those that the driver may still have */
+	uint32_t named;			/* of these, references and mappings: while there is one, HANDLE stands for nothing else */
 	uint32_t flags;			/* the caller's own, and 0 */
 	struct vgpu_allocation *next;	/* the caller's own, and of those that are free */
 };
+
+#define VGPU_ELSEWHERE (UINT64_C(1) << 63)	/* added to a place in another object; no address of a device has this bit */
 
 /* A range of addresses, or a place in another object, through which an allocation is held. */
 struct vgpu_mapping {
@@ -56,6 +59,7 @@ static inline void vgpu_allocation_hold(struct vgpu_allocation *allocation)
 {
 	allocation->alive++;
 	allocation->kept++;
+	allocation->named++;
 }
 
 /* The first step of dropping a hold, and its undoing where the driver has refused. */
@@ -69,11 +73,17 @@ static inline void vgpu_allocation_keep(struct vgpu_allocation *allocation)
 	allocation->alive++;
 }
 
-/* The second step. True: it was the last hold, HANDLE is no longer known, and the caller ends with vgpu_allocations_remove. */
-bool vgpu_allocations_settle(struct vgpu_allocations *table, struct vgpu_allocation *allocation);
+/*
+ * The second step. NAMED: of a reference or a mapping; after the last one of these HANDLE is no longer known. True: it was the last
+ * hold of all, and the caller ends with vgpu_allocations_remove.
+ */
+bool vgpu_allocations_settle(struct vgpu_allocations *table, struct vgpu_allocation *allocation, bool named);
 void vgpu_allocations_remove(struct vgpu_allocations *table, struct vgpu_allocation *allocation);
 
-/* One of the allocation's holds becomes a mapping at START. False: no memory, and nothing changed. */
+/* One of the allocation's holds no longer keeps its name: it is held by another object, from now on. */
+void vgpu_allocations_unname(struct vgpu_allocations *table, struct vgpu_allocation *allocation);
+
+/* One of the allocation's holds becomes a mapping at START, named or ELSEWHERE. False: no memory, and nothing changed. */
 bool vgpu_allocations_map(struct vgpu_allocations *table, uint64_t start, uint64_t size, struct vgpu_allocation *allocation);
 
 /* The mapping that begins at START, or NULL. */

@@ -260,7 +260,7 @@ CUresult vgpu_cuIpcCloseMemHandle(CUdeviceptr pointer)
 	lock();
 	if (result != CUDA_SUCCESS) {
 		vgpu_allocation_keep(allocation);
-	} else if (vgpu_allocations_settle(&opened, allocation)) {
+	} else if (vgpu_allocations_settle(&opened, allocation, true)) {
 		if (allocation->bytes)
 			vgpu_discharge(allocation->device, allocation->bytes);
 		vgpu_sharing_close(&file, allocation->key);

@@ -8,8 +8,6 @@
 #include "driver.h"
 #include "wrappers.h"
 
-#define UNKNOWN_DEVICE 0xffu	/* of a binding that does not name it, to memory that is not charged */
-
 CUresult vgpu_cuMulticastAddDevice(CUmemGenericAllocationHandle multicast, CUdevice device)
 {
 	CUresult result = vgpu_cuda_devices();
@@ -19,26 +17,26 @@ CUresult vgpu_cuMulticastAddDevice(CUmemGenericAllocationHandle multicast, CUdev
 	return vgpu_cuda_index(device) < 0 ? CUDA_ERROR_INVALID_DEVICE : vgpu_cuda.cuMulticastAddDevice(multicast, device);
 }
 
-/* Where a binding is kept among the mappings: at no address, as the highest bit of those is never set on a device. */
-static uint64_t place_of(CUmemGenericAllocationHandle multicast, unsigned index, size_t at)
+/* Where a binding is kept among the mappings. */
+static uint64_t place_of(CUmemGenericAllocationHandle multicast, uint32_t index, size_t at)
 {
 	uint64_t mixed = (multicast * UINT64_C(0x9e3779b97f4a7c15)) ^ (at + index * UINT64_C(0xff51afd7ed558ccd));
 
-	return (mixed ^ mixed >> 32) * UINT64_C(0xc4ceb9fe1a85ec53) | UINT64_C(1) << 63;
+	return (mixed ^ mixed >> 32) * UINT64_C(0xc4ceb9fe1a85ec53) | VGPU_ELSEWHERE;
 }
 
-/* HELD is bound: two bindings that meet at one place leave both held. */
-static CUresult finish(CUresult result, struct vgpu_allocation *held, CUmemGenericAllocationHandle multicast, int index, size_t at,
-                       size_t size)
+/* HELD is bound. Where that cannot be remembered, as two bindings meet at one place, it stays held. */
+static CUresult finish(CUresult result, struct vgpu_allocation *held, CUmemGenericAllocationHandle multicast, uint32_t index,
+                       size_t at, size_t size)
 {
 	if (!held)
 		return result;
 	if (result == CUDA_SUCCESS) {
 		struct vgpu_allocations *table = vgpu_virtual_lock();
-		uint64_t place = place_of(multicast, index < 0 ? UNKNOWN_DEVICE : (unsigned)index, at);
+		uint64_t place = place_of(multicast, index, at);
 
-		if (!vgpu_allocations_mapping(table, place))
-			(void)vgpu_allocations_map(table, place, size, held);
+		if (vgpu_allocations_mapping(table, place) || !vgpu_allocations_map(table, place, size, held))
+			vgpu_allocations_unname(table, held);
 		vgpu_virtual_unlock();
 		return result;
 	}
@@ -47,9 +45,16 @@ static CUresult finish(CUresult result, struct vgpu_allocation *held, CUmemGener
 }
 
 /* The device of a binding that names none is that of its memory. */
-static int index_of(const struct vgpu_allocation *held)
+static uint32_t index_of_memory(const struct vgpu_allocation *held)
 {
-	return held && held->bytes ? (int)held->device : -1;
+	return held ? held->device : VGPU_NO_DEVICE;
+}
+
+static uint32_t index_of(CUdevice device)
+{
+	int index = vgpu_cuda_index(device);
+
+	return index < 0 ? VGPU_NO_DEVICE : (uint32_t)index;
 }
 
 CUresult vgpu_cuMulticastBindMem(CUmemGenericAllocationHandle multicast, size_t at, CUmemGenericAllocationHandle memory,
@@ -58,7 +63,7 @@ CUresult vgpu_cuMulticastBindMem(CUmemGenericAllocationHandle multicast, size_t 
 	struct vgpu_allocation *held = vgpu_virtual_hold(memory);
 	CUresult result = vgpu_cuda.cuMulticastBindMem(multicast, at, memory, offset, size, flags);
 
-	return finish(result, held, multicast, index_of(held), at, size);
+	return finish(result, held, multicast, index_of_memory(held), at, size);
 }
 
 CUresult vgpu_cuMulticastBindMem_v2(CUmemGenericAllocationHandle multicast, CUdevice device, size_t at,
@@ -67,7 +72,7 @@ CUresult vgpu_cuMulticastBindMem_v2(CUmemGenericAllocationHandle multicast, CUde
 	struct vgpu_allocation *held = vgpu_virtual_hold(memory);
 	CUresult result = vgpu_cuda.cuMulticastBindMem_v2(multicast, device, at, memory, offset, size, flags);
 
-	return finish(result, held, multicast, vgpu_cuda_index(device), at, size);
+	return finish(result, held, multicast, index_of(device), at, size);
 }
 
 CUresult vgpu_cuMulticastBindAddr(CUmemGenericAllocationHandle multicast, size_t at, CUdeviceptr pointer, size_t size,
@@ -76,7 +81,7 @@ CUresult vgpu_cuMulticastBindAddr(CUmemGenericAllocationHandle multicast, size_t
 	struct vgpu_allocation *held = vgpu_virtual_hold_mapped(pointer);
 	CUresult result = vgpu_cuda.cuMulticastBindAddr(multicast, at, pointer, size, flags);
 
-	return finish(result, held, multicast, index_of(held), at, size);
+	return finish(result, held, multicast, index_of_memory(held), at, size);
 }
 
 CUresult vgpu_cuMulticastBindAddr_v2(CUmemGenericAllocationHandle multicast, CUdevice device, size_t at, CUdeviceptr pointer,
@@ -85,15 +90,13 @@ CUresult vgpu_cuMulticastBindAddr_v2(CUmemGenericAllocationHandle multicast, CUd
 	struct vgpu_allocation *held = vgpu_virtual_hold_mapped(pointer);
 	CUresult result = vgpu_cuda.cuMulticastBindAddr_v2(multicast, device, at, pointer, size, flags);
 
-	return finish(result, held, multicast, vgpu_cuda_index(device), at, size);
+	return finish(result, held, multicast, index_of(device), at, size);
 }
 
 CUresult vgpu_cuMulticastUnbind(CUmemGenericAllocationHandle multicast, CUdevice device, size_t at, size_t size)
 {
-	int index = vgpu_cuda_index(device);
-	struct vgpu_allocations *table = vgpu_virtual_lock();
-	struct vgpu_mapping *bound =
-		vgpu_allocations_unmap(table, place_of(multicast, index < 0 ? UNKNOWN_DEVICE : (unsigned)index, at), size);
+	uint64_t place = place_of(multicast, index_of(device), at);
+	struct vgpu_mapping *bound = vgpu_allocations_unmap(vgpu_virtual_lock(), place, size);
 
 	vgpu_virtual_unlock();
 	return vgpu_virtual_settle_unmapped(vgpu_cuda.cuMulticastUnbind(multicast, device, at, size), bound);

@@ -136,21 +136,22 @@ CUresult vgpu_cuMemExportToShareableHandle(void *shareable, CUmemGenericAllocati
 }
 
 /*
- * Index in the grant of the device whose memory HANDLE stands for, or -1: of the host, of a device that is not granted (its
- * owner's affair, such as another node's by fabric), or no memory at all but a multicast object.
+ * Index in the grant of the device whose memory HANDLE stands for. VGPU_NO_DEVICE: of the host, of a device that is not granted
+ * (its owner's affair, such as another node's by fabric), or no memory at all but a multicast object.
  */
-static int device_of(CUmemGenericAllocationHandle handle)
+static uint32_t device_of(CUmemGenericAllocationHandle handle)
 {
 	CUmemAllocationProp properties = { 0 };
+	int index = -1;
 
 	if (!vgpu_cuda.cuMemGetAllocationPropertiesFromHandle ||
 	    vgpu_cuda.cuMemGetAllocationPropertiesFromHandle(&properties, handle) != CUDA_SUCCESS)
-		return -1;
+		return VGPU_NO_DEVICE;
 	if (properties.location.type == CU_MEM_LOCATION_TYPE_DEVICE)
-		return vgpu_cuda_index(properties.location.id);
-	if (properties.location.type == CU_MEM_LOCATION_TYPE_DEVICE_LOCALITY_DOMAIN)
-		return vgpu_cuda_index(properties.location.localized.deviceId);
-	return -1;
+		index = vgpu_cuda_index(properties.location.id);
+	else if (properties.location.type == CU_MEM_LOCATION_TYPE_DEVICE_LOCALITY_DOMAIN)
+		index = vgpu_cuda_index(properties.location.localized.deviceId);
+	return index < 0 ? VGPU_NO_DEVICE : (uint32_t)index;
 }
 
 /* Before the driver imports: that memory of others is open here. Returns whether a process of this container pays for it. */
@@ -259,17 +260,17 @@ CUresult vgpu_shareable_charge(struct vgpu_allocation *allocation, CUmemGenericA
 enum recorded { RECORDED, KNOWN, NO_MEMORY };
 
 /* What the driver has imported under a handle of this process' own is its own. */
-static enum recorded record_import(CUmemGenericAllocationHandle handle, uint64_t key, int device, bool paid)
+static enum recorded record_import(CUmemGenericAllocationHandle handle, uint64_t key, uint32_t device, bool paid)
 {
 	struct vgpu_allocations *table = vgpu_virtual_lock();
 	struct vgpu_allocation *known = vgpu_allocations_find(table, handle);
-	struct vgpu_allocation *made = known ? NULL : vgpu_allocations_add(table, handle, 0, device < 0 ? 0 : (unsigned)device);
+	struct vgpu_allocation *made = known ? NULL : vgpu_allocations_add(table, handle, 0, (unsigned)device);
 
 	if (known)
 		vgpu_allocation_hold(known);
 	if (made) {
 		made->key = key;
-		made->flags = VGPU_ALLOCATION_IMPORTED | (paid || device < 0 ? VGPU_ALLOCATION_PAID : 0);
+		made->flags = VGPU_ALLOCATION_IMPORTED | (paid || device == VGPU_NO_DEVICE ? VGPU_ALLOCATION_PAID : 0);
 	}
 	vgpu_virtual_unlock();
 	return known ? KNOWN : made ? RECORDED : NO_MEMORY;

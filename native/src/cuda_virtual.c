@@ -10,17 +10,18 @@
 #include "cuda_device.h"
 #include "cuda_shareable.h"
 #include "driver.h"
+#include "lock.h"
 #include "sharing.h"
 #include "wrappers.h"
 
 static struct vgpu_allocations allocations;
-static uint64_t settled;	/* how often a last hold was; under the lock */
+static uint64_t settled;	/* how often a handle was forgotten; under the lock */
 
 struct vgpu_allocations *vgpu_virtual_lock(void)
 {
 	struct vgpu_process *process = vgpu_process();
 
-	vgpu_latch_lock(&process->virtual_lock);
+	vgpu_lock(&process->virtual_lock);
 	if (__builtin_expect(!process->virtual_ready, 0)) {
 		vgpu_allocations_clear(&allocations);
 		vgpu_sharing_forget();
@@ -31,7 +32,7 @@ struct vgpu_allocations *vgpu_virtual_lock(void)
 
 void vgpu_virtual_unlock(void)
 {
-	vgpu_latch_unlock(&vgpu_process()->virtual_lock);
+	vgpu_unlock(&vgpu_process()->virtual_lock);
 }
 
 struct vgpu_allocation *vgpu_virtual_hold(CUmemGenericAllocationHandle handle)
@@ -51,7 +52,6 @@ static void end(struct vgpu_allocations *table, struct vgpu_allocation *allocati
 	unsigned device = allocation->device;
 	bool shared = allocation->flags != 0;
 
-	settled++;
 	if (!shared)
 		vgpu_allocations_remove(table, allocation);
 	vgpu_virtual_unlock();
@@ -61,6 +61,15 @@ static void end(struct vgpu_allocations *table, struct vgpu_allocation *allocati
 		vgpu_discharge(device, bytes);
 }
 
+/* Under the lock. True: the caller ends the allocation. */
+static bool settle(struct vgpu_allocations *table, struct vgpu_allocation *allocation, bool named)
+{
+	bool last = vgpu_allocations_settle(table, allocation, named);
+
+	settled += allocation->named == 0;
+	return last;
+}
+
 CUresult vgpu_virtual_settle(CUresult result, struct vgpu_allocation *allocation)
 {
 	struct vgpu_allocations *table;
@@ -68,7 +77,7 @@ CUresult vgpu_virtual_settle(CUresult result, struct vgpu_allocation *allocation
 	if (!allocation)
 		return result;
 	table = vgpu_virtual_lock();
-	if (result == CUDA_SUCCESS && vgpu_allocations_settle(table, allocation)) {
+	if (result == CUDA_SUCCESS && settle(table, allocation, true)) {
 		end(table, allocation);
 		return result;
 	}
@@ -122,7 +131,7 @@ CUresult vgpu_cuMemCreate(CUmemGenericAllocationHandle *handle, size_t bytes, co
 	int index;
 	CUresult result = place_of(properties, &index);
 	uint64_t charged = index < 0 ? 0 : bytes;
-	unsigned device = index < 0 ? 0 : (unsigned)index;
+	unsigned device = index < 0 ? VGPU_NO_DEVICE : (unsigned)index;
 
 	if (result == CUDA_SUCCESS && charged)
 		result = vgpu_charge(device, charged);
@@ -161,10 +170,11 @@ CUresult vgpu_virtual_settle_unmapped(CUresult result, struct vgpu_mapping *list
 	for (; list; list = next) {
 		struct vgpu_allocations *table = vgpu_virtual_lock();
 		struct vgpu_allocation *allocation = list->of;
+		bool named = !(list->start & VGPU_ELSEWHERE);
 
 		next = list->next;
 		vgpu_allocations_forget(table, list);
-		if (vgpu_allocations_settle(table, allocation))
+		if (settle(table, allocation, named))
 			end(table, allocation);
 		else
 			vgpu_virtual_unlock();
@@ -352,6 +362,7 @@ static void pin(const CUarrayMapInfo *list, unsigned int count)
 		if (allocation && !(allocation->flags & VGPU_ALLOCATION_PINNED)) {
 			allocation->flags |= VGPU_ALLOCATION_PINNED;
 			vgpu_allocation_hold(allocation);
+			vgpu_allocations_unname(table, allocation);
 		}
 	}
 	vgpu_virtual_unlock();

@@ -21,6 +21,8 @@ enum {
 	VGPU_ALLOCATION_SIZED = 64,	/* imported, and charged for all of it */
 };
 
+#define VGPU_NO_DEVICE UINT32_MAX	/* the device of memory that is on none that is granted: never charged */
+
 /* Enter and leave the lock. The table is this process' own: what a child inherits is emptied first. */
 struct vgpu_allocations *vgpu_virtual_lock(void);
 void vgpu_virtual_unlock(void);

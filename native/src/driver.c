@@ -37,7 +37,7 @@ static const struct row nvml_rows[] = {
 };
 
 #define ROWS(rows) (sizeof(rows) / sizeof(*(rows)))
-#define MAP_ENTRIES 512u	/* a power of two; each row has at most two addresses, so it stays less than half full */
+#define MAP_ENTRIES 1024u	/* a power of two; each row has at most two addresses, so it stays less than half full */
 _Static_assert(2 * (ROWS(cuda_rows) + ROWS(nvml_rows)) <= MAP_ENTRIES / 2, "the address map is too small");
 
 struct map {

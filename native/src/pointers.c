@@ -93,6 +93,22 @@ static inline unsigned find(const struct vgpu_pointer_bucket *bucket, uint64_t k
 	return way;
 }
 
+/* The value may be of a successor under the same key: that is what the key stands for then. */
+bool vgpu_pointers_find(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer *value)
+{
+	for (unsigned level = levels_in_use(table); level-- > 0;) {
+		struct vgpu_pointer_bucket *bucket = bucket_of(level_at(table, level), level, key);
+		unsigned way = find(bucket, key);
+
+		if (way == WAYS)
+			continue;
+		*value = unpack(atomic_load_explicit(&bucket->values[way], memory_order_acquire));
+		if (atomic_load_explicit(&bucket->keys[way], memory_order_acquire) == key)
+			return true;
+	}
+	return false;
+}
+
 bool vgpu_pointers_take(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer *value)
 {
 	for (unsigned level = levels_in_use(table); level-- > 0;) {
@@ -103,20 +119,6 @@ bool vgpu_pointers_take(struct vgpu_pointers *table, uint64_t key, struct vgpu_p
 			continue;
 		*value = unpack(atomic_load_explicit(&bucket->values[way], memory_order_relaxed));
 		atomic_store_explicit(&bucket->keys[way], 0, memory_order_release);
-		return true;
-	}
-	return false;
-}
-
-bool vgpu_pointers_find(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer *value)
-{
-	for (unsigned level = levels_in_use(table); level-- > 0;) {
-		struct vgpu_pointer_bucket *bucket = bucket_of(level_at(table, level), level, key);
-		unsigned way = find(bucket, key);
-
-		if (way == WAYS)
-			continue;
-		*value = unpack(atomic_load_explicit(&bucket->values[way], memory_order_relaxed));
 		return true;
 	}
 	return false;

@@ -37,11 +37,11 @@ struct vgpu_pointer {
  */
 bool vgpu_pointers_add(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer value, struct vgpu_pointer *stale);
 
+/* What KEY stands for. False: not known. Any thread. */
+bool vgpu_pointers_find(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer *value);
+
 /* Forget KEY. False: not known. Of several threads that try, one is told true. Any thread. */
 bool vgpu_pointers_take(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer *value);
-
-/* What KEY stands for. False: not known. Only where nobody adds or takes KEY meanwhile. */
-bool vgpu_pointers_find(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer *value);
 
 /* Call VISIT with every entry of the moment; it may take and add. Any thread. */
 void vgpu_pointers_visit(struct vgpu_pointers *table, void (*visit)(uint64_t key, struct vgpu_pointer value, void *data),

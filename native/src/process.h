@@ -10,7 +10,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
-#include "latch.h"
 #include "region.h"
 
 struct vgpu_process {
@@ -30,7 +29,7 @@ struct vgpu_process {
 	_Atomic uint32_t primary_charged[VGPU_MAX_DEVICES];	/* by index: the primary context has been charged for */
 
 	/* What is held by handles and what is shared; their tables are found stale by a child, and emptied. */
-	vgpu_latch virtual_lock;
+	_Atomic uint32_t virtual_lock;			/* lock.h's */
 	uint32_t virtual_ready, ipc_ready;
 	_Atomic uint32_t has_exports;			/* some pointer has been given to other processes */
 	uint32_t imports;				/* allocations of others that are open here */

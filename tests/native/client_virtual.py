@@ -6,9 +6,13 @@ import os
 import socket
 import struct
 from itertools import permutations
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from client import MIB, U64, Cuda, say, wait_for_word  # noqa: F401  # what a program of this folder sees
+if TYPE_CHECKING:
+    from tests.native.client import MIB, U64, Cuda, say, wait_for_word
+else:
+    from client import MIB, U64, Cuda, say, wait_for_word
 
 GRANULE = 2 * MIB
 DEVICE, HOST = 1, 2  # CUmemLocationType
@@ -97,7 +101,7 @@ class Virtual(Cuda):
 
     def held(self) -> float:
         """What the driver says is used of the device, in granules: its own books, read beside the interposer."""
-        with open(os.environ["STUB_STATE"], "rb") as books:
+        with Path(os.environ["STUB_STATE"]).open("rb") as books:
             used = struct.unpack("4Q", books.read(32))[self.device(0)]
         return float(used / GRANULE)
 

@@ -199,7 +199,7 @@ static void settle(unsigned number)
 
 	for (unsigned at = 0; at < HOLDS; at++)
 		holds += known_allocations[number].mapped[at];
-	last = vgpu_allocations_settle(&allocations, known_allocations[number].is);
+	last = vgpu_allocations_settle(&allocations, known_allocations[number].is, true);
 	assert(last == (holds == 0));
 	if (!last)
 		return;

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.needs("gcc")
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("sanitized") / "sanitized"
-    sources = [HERE / "sanitized.c", *(NATIVE / "src" / name for name in ("allocations.c", "limits.c", "slots.c", "pointers.c"))]
+    ours = ("allocations.c", "limits.c", "slots.c", "pointers.c")
+    sources = [HERE / "sanitized.c", *(NATIVE / "src" / name for name in ours)]
     flags = ["-std=c11", "-D_GNU_SOURCE", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
     include = ["-iquote", str(NATIVE / "include"), "-iquote", str(NATIVE / "src")]
     subprocess.run(["gcc", *flags, *include, "-Wall", "-Wextra", "-Werror", "-o", made, *sources], check=True)

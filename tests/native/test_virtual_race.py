@@ -100,9 +100,10 @@ def test_a_kill_after_every_seventh_instruction_of_creating_mapping_and_unmappin
     check_steps(by_mappings, race, 7)
 
 
-# A creator shares one allocation after the other, two others open what they are sent and close it. One of them is killed at any
-# moment, and begun again. Now and then all pause between two acts: what is charged is never less than what is held. When all are
-# gone all is there. What only a descriptor on its way holds is charged while its creator lives: so by descriptors no creator dies.
+# A creator shares one allocation after the other, two others open what they are sent and close it. One of them is killed at
+# any moment, and begun again. Now and then all pause between two acts: what is charged is never less than what is held. When
+# all are gone all is there. What only a descriptor on its way holds is charged while its creator lives: so where they share by
+# descriptors the creator does not die.
 SHARERS = """
 import mmap, random, time
 from client_virtual import *
