@@ -67,6 +67,24 @@ def truth(session: Session, output: str) -> None:
 
 @mock.command()
 @output
+@click.argument("duration")
+@click.argument("name", required=False)
+@click.pass_obj
+def kernel(session: Session, duration: str, name: str | None, output: str) -> None:
+    """Let the kernels of NAME take DURATION, such as 5ms; without a name all that have no time of their own."""
+    from hami_mock.machine import set_kernel
+    from hami_mock.toml_table import Table
+
+    nanoseconds = Table({"duration": duration}, "hami mock kernel", "").duration("duration", 0)
+    set_kernel(_folder(session), name, nanoseconds)
+    if output == "json":
+        show_json({"kernel": name, "nanoseconds": nanoseconds})
+        return
+    click.echo(f"kernels {'called ' + name if name else 'without a time of their own'} take {duration}")
+
+
+@mock.command()
+@output
 @click.argument("gpu")
 @click.argument("code", type=click.IntRange(1, 10**6))
 @click.pass_obj

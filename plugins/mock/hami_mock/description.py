@@ -31,6 +31,7 @@ SCHEMA = "hami-mock/v1"
 HERE = Path(__file__).parent
 GPUS = 16  # the state file has room for so many
 GHOSTS = 32  # the same
+KERNELS, KERNEL_NAME = 64, 119  # the same; bytes
 LEVELS = {"PIX": 10, "PXB": 20, "PHB": 30, "NODE": 40, "SYS": 50}  # NVML's topology levels, in nvidia-smi's words
 BUS = re.compile(r"([0-9A-Fa-f]{4,8}):([0-9A-Fa-f]{2}):([0-9A-Fa-f]{2})\.0")
 UUID = re.compile(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -61,6 +62,15 @@ class Gpu:
 
 
 @frozen
+class Time:
+    """How fast the machine's clock goes, and how long its kernels take on it, in nanoseconds."""
+
+    scale: int  # millionths: how long a second of the machine really takes
+    kernel: int  # of every kernel that is not named
+    kernels: tuple[tuple[str, int], ...]
+
+
+@frozen
 class Ghost:
     """Load of no real process."""
 
@@ -84,7 +94,7 @@ class Description:
     ghosts: tuple[Ghost, ...]
     faults: tuple[Fault, ...]
     seed: int
-    time_scale: int  # millionths: how long a second of the machine really takes
+    time: Time
 
     @property
     def models(self) -> tuple[tuple[str, int, int], ...]:
@@ -144,7 +154,7 @@ def parse(text: str, source: str) -> Description:
         ghosts=_ghosts(top, gpus),
         faults=_faults(top, gpus),
         seed=top.whole("seed", 0, 2**63 - 1, 0),
-        time_scale=_time_scale(top.table("time", {}).only("scale")),
+        time=_time(top.table("time", {}).only("scale", "kernel", "kernels")),
     )
 
 
@@ -157,10 +167,17 @@ def _driver(table: Table) -> Driver:
     return Driver(table.text("version"), table.text("nvml"), table.whole("cuda", 11000, 99990), tuple(missing))
 
 
-def _time_scale(table: Table) -> int:
-    """In millionths, of a number that TOML may write with or without a fraction."""
-    scale = float(table.number("scale", 0.001, 1000, 1))
-    return round(scale * 1_000_000)
+def _time(table: Table) -> Time:
+    named = table.table("kernels", {})
+    if len(named.data) > KERNELS:
+        raise table.fault("kernels", f"{len(named.data)} names: a machine has room for {KERNELS}")
+    if long := next((name for name in named.data if len(name.encode()) > KERNEL_NAME), None):
+        raise named.fault(long, f"is longer than {KERNEL_NAME} bytes")
+    return Time(
+        scale=round(table.number("scale", 0.001, 1000, 1) * 1_000_000),
+        kernel=table.duration("kernel", 0),
+        kernels=tuple((name, named.duration(name, 0)) for name in named.data),
+    )
 
 
 def _ghosts(top: Table, gpus: tuple[Gpu, ...]) -> tuple[Ghost, ...]:

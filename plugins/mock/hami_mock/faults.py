@@ -47,8 +47,7 @@ IN_USE = 19  # NVML_ERROR_IN_USE
 UNKNOWN = 999  # NVML_ERROR_UNKNOWN, CUDA_ERROR_UNKNOWN
 DOUBLE_BIT = 48  # the Xid of an uncorrectable memory error
 PATTERN = re.compile(r"[A-Za-z0-9_*?]{1,95}")
-DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|h)")
-NANOSECONDS = {"ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
+MILLISECOND = 10**6  # in nanoseconds
 MIB = 1 << 20
 
 
@@ -85,7 +84,7 @@ def parse(table: Table, gpus: int, functions: Collection[str]) -> Fault:
         kind=kind,
         gpu=_gpu(table, kind, gpus),
         call=call,
-        at=duration(table, "at", 0),
+        at=table.duration("at", 0),
         nth=_nth(when, call),
         times=_times(table, kind, call, nth="nth" in when.data),
         after=when.whole("after_mib", 0, 1 << 24, 0) * MIB,
@@ -95,17 +94,6 @@ def parse(table: Table, gpus: int, functions: Collection[str]) -> Fault:
         corrected=table.whole("corrected", 0, 10**6, 0),
         uncorrected=table.whole("uncorrected", 0, 10**6, int(kind == "ecc" and "corrected" not in table.data)),
     )
-
-
-def duration(table: Table, key: str, default: int) -> int:
-    """A time such as "5s" or "250ms" in nanoseconds."""
-    if key not in table.data:
-        return default
-    text = table.text(key)
-    found = DURATION.fullmatch(text)
-    if not found:
-        raise table.fault(key, f"{text!r}: should be a time such as 5s, 250ms or 2min")
-    return round(float(found[1]) * NANOSECONDS[found[2]])
 
 
 def _call(when: Table, kind: str, functions: Collection[str]) -> str:
@@ -159,7 +147,7 @@ def _code(table: Table, kind: str) -> int:
 
 def _milliseconds(table: Table, key: str, default: int | None) -> int:
     """In nanoseconds."""
-    return table.whole(key, 0, 10**8, default) * NANOSECONDS["ms"]
+    return table.whole(key, 0, 10**8, default) * MILLISECOND
 
 
 def _jitter(table: Table) -> int:

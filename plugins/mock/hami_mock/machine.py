@@ -88,7 +88,7 @@ def install(name_or_path: str, folder: Path) -> Machine:
     with _alone(folder):
         drivers.put(folder / "lib", description.driver.missing)
         _put_devices(folder / "sys/bus/pci/devices", description)
-        _put_state(folder / "state", facts)
+        _put_state(folder / "state", facts, description)
     return Machine(description.machine, folder, tuple(gpu.uuid for gpu in description.gpus))
 
 
@@ -115,11 +115,11 @@ def _put_devices(folder: Path, description: Description) -> None:
         (device / "class").write_text("0x030200\n")  # 3D controller
 
 
-def _put_state(path: Path, facts: object) -> None:
+def _put_state(path: Path, facts: object, description: Description) -> None:
     if not path.exists():
         fresh = path.with_name(f".state.{os.getpid()}")
         fresh.unlink(missing_ok=True)
-        state.create(fresh, facts)
+        state.create(fresh, facts, description.time)
         fresh.rename(path)
         return
     found = state.read_facts(path)
@@ -166,3 +166,8 @@ def reset_peaks(folder: Path) -> None:
 def set_latency(folder: Path, nanoseconds: int) -> None:
     """Make every driver call on memory and contexts take so much longer, 0 for none. Raises StateError."""
     state.set_latency(folder / "state", nanoseconds)
+
+
+def set_kernel(folder: Path, name: str | None, nanoseconds: int) -> None:
+    """How long the kernels of a name take on the machine's clock; None: all that are not named. Raises StateError."""
+    state.set_kernel(folder / "state", name, nanoseconds)

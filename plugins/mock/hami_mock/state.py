@@ -20,7 +20,7 @@ from hami_mock.profiles import NVLINK_MBPS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hami_mock.description import Description, Gpu
+    from hami_mock.description import Description, Gpu, Time
     from hami_mock.faults import Fault
 
 MIB = 1 << 20
@@ -42,7 +42,7 @@ def _check(failure: int, path: Path) -> None:
 
 
 def compile_facts(description: Description) -> Any:
-    """A cffi ``struct mock_facts``. Its digest is that of all other bytes."""
+    """A cffi ``struct mock_facts``. Its digest is that of all other bytes, and of the kernels, which lie elsewhere."""
     ffi, _ = _library()
     facts = ffi.new("struct mock_facts *")
     facts.name = description.machine.encode()
@@ -55,7 +55,7 @@ def compile_facts(description: Description) -> Any:
         facts.chip[gpu.index].nvlink_count = _links(description, gpu.index)
         facts.chip[gpu.index].nvlink_switches = description.switches
         facts.chip[gpu.index].fabric_clique = description.fabric_clique
-    facts.seed, facts.time_scale_ppm = description.seed, description.time_scale
+    facts.seed, facts.time_scale_ppm = description.seed, description.time.scale
     facts.missing = "".join(f"{name}\n" for name in description.driver.missing).encode()
     facts.faults, facts.ghosts = len(description.faults), len(description.ghosts)
     for number, fault in enumerate(description.faults):
@@ -63,7 +63,7 @@ def compile_facts(description: Description) -> Any:
     for number, ghost in enumerate(description.ghosts):
         one = facts.ghost[number]
         one.gpu, one.bytes, one.pid, one.sm = ghost.gpu, ghost.memory * MIB, ghost.pid, ghost.sm
-    facts.digest = list(hashlib.sha256(ffi.buffer(facts)).digest())
+    facts.digest = list(hashlib.sha256(bytes(ffi.buffer(facts)) + repr(description.time).encode()).digest())
     return facts
 
 
@@ -118,10 +118,22 @@ def _placed(gpu: Gpu) -> tuple[tuple[int, int], ...]:
     )
 
 
-def create(path: Path, facts: Any) -> None:
+def create(path: Path, facts: Any, time: Time) -> None:
     """Write a complete state file under a name that nobody knows yet. Raises StateError."""
     _, library = _library()
     _check(library.mock_create(os.fsencode(path), facts), path)
+    set_kernel(path, None, time.kernel)
+    for name, duration in time.kernels:
+        set_kernel(path, name, duration)
+
+
+def set_kernel(path: Path, name: str | None, duration: int) -> None:
+    """How many nanoseconds of the machine's clock the kernels of a name take, or all that are not named. Raises StateError."""
+    ffi, library = _library()
+    failure = library.mock_set_kernel(os.fsencode(path), ffi.NULL if name is None else name.encode(), duration)
+    if failure in (errno.ENOSPC, errno.ENAMETOOLONG):
+        raise StateError(f"{path}: has no room for another kernel called {name}")
+    _check(failure, path)
 
 
 def read_facts(path: Path) -> Any:

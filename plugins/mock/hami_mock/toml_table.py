@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
+import re
 from typing import TYPE_CHECKING, Any
 
 from hami_core.errors import UserError
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterable, Iterator, Mapping
 
+DURATION = re.compile(r"(\d{1,12}(?:\.\d{1,9})?)(ns|us|ms|s|min|h)")
+NANOSECONDS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "min": 60 * 10**9, "h": 3600 * 10**9}
 LINKS = 36  # NVLinks of one GPU at most, by NVML's constant
 
 
@@ -78,6 +80,16 @@ class Table:
         if type(value) not in {int, float} or not low <= value <= high:
             raise self.fault(key, f"{value!r}: should be a number from {low} to {high}")
         return float(value)
+
+    def duration(self, key: str, default: int) -> int:
+        """A time such as "5s" or "250us", in nanoseconds."""
+        if key not in self.data:
+            return default
+        text = self.text(key)
+        found = DURATION.fullmatch(text)
+        if not found:
+            raise self.fault(key, f"{text!r}: should be a time such as 5s, 250ms or 2min")
+        return round(float(found[1]) * NANOSECONDS[found[2]])
 
     def texts(self, key: str, default: list[str]) -> list[str]:
         value: list[Any] = self.get(key, list, "a list of texts", default)
