@@ -69,7 +69,33 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
         found["hami config"].append(node.hami("--set", lists_and_mappings, "config", "-o", "json").document)
         found["hami nvidia measure-context"].append(node.ask("nvidia", "measure-context"))
         found["hami mock machines"].append(node.ask("mock", "machines"))
+        _faults(on("a-machine.toml"), found)
     return found
+
+
+WITH_A_FAULT = """
+schema = "hami-mock/v1"
+machine = "with-a-fault"
+driver = {version = "580.65.06", nvml = "13.580.65.06", cuda = 13000}
+defaults = {profile = "t4"}
+gpus = [{index = 0, bus = "0000:3B:00.0"}]
+faults = [{kind = "error", when = {call = "nvmlDeviceGetName", nth = 99}}]
+"""
+
+
+def _faults(node: Node, found: dict[str, list[Any]]) -> None:
+    node.write("a-machine.toml", WITH_A_FAULT)
+    found["hami mock lose"].append(node.ask("mock", "lose", "0"))
+    found["hami mock xid"] += [node.ask("mock", "xid", "0", "48")]
+    found["hami mock fault add"].append(node.ask("mock", "fault", "add", "hang", "--call", "cuMemAlloc*"))
+    found["hami mock fault list"].append(node.ask("mock", "fault", "list"))
+    found["hami mock fault release"].append(node.ask("mock", "fault", "release"))
+    found["hami mock fault clear"].append(node.ask("mock", "fault", "clear"))
+    found["hami mock fault rearm"].append(node.ask("mock", "fault", "rearm"))
+    found["hami mock restore"].append(node.ask("mock", "restore", "0"))
+    found["hami mock kernel"] += [node.ask("mock", "kernel", "5ms"), node.ask("mock", "kernel", "5ms", "matmul")]
+    for command in ("hami mock lose", "hami mock xid"):
+        found[command] += found["hami mock fault add"]
 
 
 def _while_held(node: Node, found: dict[str, list[Any]]) -> None:
