@@ -132,6 +132,30 @@ def test_an_xid_is_in_the_list_of_what_happened(node: Node) -> None:
     assert listed[-1].split() == ["1", uuid, "well", "31", "0", "0"]
 
 
+OLD = """
+schema = "hami-mock/v1"
+machine = "old"
+defaults = {profile = "t4"}
+gpus = [{index = 0, bus = "0000:3B:00.0"}]
+[driver]
+version = "450.80.02"
+nvml = "11.450.80.02"
+cuda = 11000
+missing = ["nvmlDeviceGetMemoryInfo_v2", "nvmlDeviceGetComputeRunningProcesses_v2", "nvmlDeviceGetComputeRunningProcesses_v3",
+           "cuMemAllocAsync", "cuMemAllocAsync_ptsz", "cuGetProcAddress", "cuGetProcAddress_v2"]
+"""
+
+
+def test_an_older_driver_serves_shares_all_the_same(on: OnMachine) -> None:
+    node = on("old.toml")
+    node.write("old.toml", OLD)
+
+    done = node.hami("run", "--gpumem", "3000", "--", PROBE)
+
+    assert done.status == 0, done.stderr
+    assert "device 0: held 2897 MiB" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

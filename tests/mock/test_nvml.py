@@ -52,6 +52,17 @@ def test_a_device_is_found_by_index_uuid_and_bus_id_alike(tmp_path: Path) -> Non
     assert ask(on, code) == [2, 2, 2]
 
 
+def test_a_device_is_found_by_its_uuid_in_letters_and_in_bytes(tmp_path: Path) -> None:
+    on = machine.install("t4x4", tmp_path / "t4x4")
+    letters = on.uuids[2].encode()
+    raw = bytes.fromhex(on.uuids[2].removeprefix("GPU-").replace("-", ""))
+
+    code = f"found = [nvmlDeviceGetHandleByUUIDV({letters!r}, 1), nvmlDeviceGetHandleByUUIDV({raw!r}, 2)]\n"
+    code += "answer([nvmlDeviceGetIndex(one) for one in found])"
+
+    assert ask(on, code) == [2, 2]
+
+
 def test_versions_are_those_of_the_description(node: Machine) -> None:
     found = ask(node, "answer([nvmlSystemGetDriverVersion(), nvmlSystemGetNVMLVersion(), nvmlSystemGetCudaDriverVersion()])")
 

@@ -105,3 +105,18 @@ def test_a_gpu_in_want_of_a_reset_says_so_by_its_recovery_action(node: Machine) 
 
     assert found == 0
     assert wanted == [[0, 1], [16, 0]]
+
+
+def test_a_kernel_keeps_its_gpu_and_its_process_busy(node: Machine, program: Program) -> None:
+    machine.set_kernel(node.folder, None, 60 * 10**9)
+    program.start()
+    module = program.good("cuModuleLoadData", "out", "an image")
+    kernel = program.good("cuModuleGetFunction", "out", module, "kernel")
+    code = "answer([nvmlDeviceGetUtilizationRates(gpu).gpu, nvmlDeviceGetPowerUsage(gpu),"
+    code += "[one.pid for one in nvmlDeviceGetProcessUtilization(gpu, 0)]])"
+
+    program.good("cuLaunchKernel", kernel, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0)
+    while ask(node, "answer(nvmlDeviceGetUtilizationRates(gpu).gpu)") < 100:
+        pass
+
+    assert ask(node, code) == [100, 9000 + 61000 * 9 // 10, [program.process.pid]]

@@ -95,6 +95,26 @@ nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *device)
 	return find(uuid, device, has_uuid);
 }
 
+/* In letters (type 1) or as its 16 bytes (type 2). */
+nvmlReturn_t nvmlDeviceGetHandleByUUIDV(const nvmlUUID_t *uuid, nvmlDevice_t *device)
+{
+	char text[48];
+
+	if (!nvml_state())
+		return NVML_ERROR_UNINITIALIZED;
+	if (!uuid || !device)
+		return NVML_ERROR_INVALID_ARGUMENT;
+	if (uuid->version != (sizeof *uuid | 1u << 24))
+		return NVML_ERROR_ARGUMENT_VERSION_MISMATCH;
+	if (uuid->type == 2)
+		write_uuid(text, uuid->value.bytes);
+	else if (uuid->type == 1)
+		snprintf(text, sizeof text, "%.40s", uuid->value.str);
+	else
+		return NVML_ERROR_INVALID_ARGUMENT;
+	return find(text, device, has_uuid);
+}
+
 nvmlReturn_t nvmlDeviceGetHandleByPciBusId_v2(const char *bus_id, nvmlDevice_t *device)
 {
 	return find(bus_id, device, has_bus_id);
