@@ -48,6 +48,14 @@ enum { NVML_NODE_CPUS = 16 };                   /* processors of a NUMA node */
 /* The address of a GPU. */
 void nvml_describe_pci(const struct mock_chip *chip, nvmlPciInfo_t *info);
 
+/* Percent of a period that BUSY_NS are. */
+static inline unsigned int nvml_percent(uint64_t busy_ns, uint64_t period_us)
+{
+	uint64_t found = busy_ns / (period_us * 10);
+
+	return found > 100 ? 100 : (unsigned int)found;
+}
+
 /* Percent of the last sampling period in which a GPU was busy. */
 unsigned int nvml_busy(unsigned int index);
 

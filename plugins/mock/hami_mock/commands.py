@@ -1,23 +1,20 @@
-"""``hami mock``: the simulated machines there are, the truth on one of them, and what is to go wrong there."""
+"""``hami mock``: the simulated machines there are, and the truth on one of them. What goes wrong there: fault_commands.py."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 from attrs import asdict
 
 from hami_core.cli.output import output, show, show_json, table
+from hami_mock import fault_commands
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from rich.table import Table
 
     from hami_core.cli.session import Session
     from hami_mock.machine import Truth
-    from hami_mock.script import Health, ScriptedFault
 
 MIB = 1 << 20
 
@@ -25,6 +22,10 @@ MIB = 1 << 20
 @click.group()
 def mock() -> None:
     """Simulated machines."""
+
+
+for command in fault_commands.COMMANDS:
+    mock.add_command(command)
 
 
 @mock.command()
@@ -56,7 +57,7 @@ def truth(session: Session, output: str) -> None:
     """
     from hami_mock.machine import truth as read
 
-    found = read(_folder(session, "the truth is known of simulated machines only"))
+    found = read(fault_commands.folder_of(session, "the truth is known of simulated machines only"))
     if output == "json":
         show_json(asdict(found))
         return
@@ -76,202 +77,11 @@ def kernel(session: Session, duration: str, name: str | None, output: str) -> No
     from hami_mock.toml_table import Table
 
     nanoseconds = Table({"duration": duration}, "hami mock kernel", "").duration("duration", 0)
-    set_kernel(_folder(session), name, nanoseconds)
+    set_kernel(fault_commands.folder_of(session), name, nanoseconds)
     if output == "json":
         show_json({"kernel": name, "nanoseconds": nanoseconds})
         return
     click.echo(f"kernels {'called ' + name if name else 'without a time of their own'} take {duration}")
-
-
-@mock.command()
-@output
-@click.argument("gpu")
-@click.argument("code", type=click.IntRange(1, 10**6))
-@click.pass_obj
-def xid(session: Session, gpu: str, code: int, output: str) -> None:
-    """Let the driver report the Xid CODE of GPU (its index or UUID), once, now."""
-    _report(output, _add(session, {"kind": "xid", "gpu": _index(session, gpu), "code": code}))
-
-
-@mock.command()
-@output
-@click.argument("gpu")
-@click.pass_obj
-def lose(session: Session, gpu: str, output: str) -> None:
-    """Take GPU (its index or UUID) off the bus: Xid 79, and "GPU is lost" from every call about it, until it is restored."""
-    _report(output, _add(session, {"kind": "lost", "gpu": _index(session, gpu)}))
-
-
-@mock.command()
-@output
-@click.argument("gpu")
-@click.pass_obj
-def restore(session: Session, gpu: str, output: str) -> None:
-    """Make GPU (its index or UUID) well: back on the bus, no reset wanted, its error counters at zero."""
-    from hami_mock import script
-
-    folder, index = _folder(session), _index(session, gpu)
-    script.restore(folder, index)
-    if output == "json":
-        show_json({"restored": index})
-        return
-    click.echo(f"GPU {index} is well")
-
-
-@mock.group()
-def fault() -> None:
-    """What is to go wrong on the simulated machine, and what became of it."""
-
-
-@fault.command("list")
-@output
-@click.pass_obj
-def list_(session: Session, output: str) -> None:
-    """Show the faults of the machine, and the GPUs that are not well."""
-    from hami_mock import script
-
-    found = script.read(_folder(session))
-    if output == "json":
-        show_json(asdict(found))
-        return
-    show(_faults(found.faults))
-    if sick := [one for one in found.health if one.is_notable]:
-        show(_health(sick))
-
-
-@fault.command()
-@output
-@click.argument("kind")
-@click.option("--gpu", help="The GPU it is about, by index or UUID; for calls: any, if left out.")
-@click.option("--call", help="The functions that it meets, such as 'nvmlDeviceGetMemoryInfo*'; none: it comes by the clock.")
-@click.option("--nth", type=int, help="From the n-th such call on.")
-@click.option("--times", type=int, help="For so many calls.")
-@click.option("--after-mib", type=int, help="Only while programs hold more than so many MiB.")
-@click.option("--in", "at", help="Not before so much time has passed, such as 5s or 250ms.")
-@click.option("--code", type=int, help="error: what the call answers; xid: its number.")
-@click.option("--ms", type=int, help="slow, driver_reload: how long.")
-@click.option("--jitter", type=int, help="slow: milliseconds more or less, at random.")
-@click.option("--corrected", type=int, help="ecc: errors of this sort.")
-@click.option("--uncorrected", type=int, help="ecc: errors of this sort.")
-@click.option("--xid", type=int, help="ecc: the Xid that comes with them; 0: none.")
-@click.pass_obj
-def add(session: Session, /, kind: str, output: str, **options: Any) -> None:
-    """Arm one more fault of KIND: xid, lost, error, slow, hang, ecc, driver_reload, reset_required or in_use.
-
-    The options are the keys of a description's [[faults]] (docs/simulated.md).
-    """
-    said = {key: value for key, value in options.items() if value is not None}
-    when = {key: said.pop(key) for key in ("call", "nth", "after_mib") if key in said}
-    if "gpu" in said:
-        said["gpu"] = _index(session, said["gpu"])
-    _report(output, _add(session, {"kind": kind, **said, **({"when": when} if when else {})}))
-
-
-@fault.command()
-@output
-@click.argument("numbers", nargs=-1, type=click.IntRange(0), metavar="[NUMBER]...")
-@click.pass_obj
-def release(session: Session, numbers: tuple[int, ...], output: str) -> None:
-    """Let calls that hang go on, and faults of these NUMBERS happen no more; without numbers every hang."""
-    from hami_mock import script
-
-    folder = _folder(session)
-    chosen = numbers or [one.number for one in script.read(folder).faults if one.kind == "hang" and one.state == "armed"]
-    for number in chosen:
-        script.release(folder, number)
-    _report_changed(output, "released", chosen)
-
-
-@fault.command()
-@output
-@click.argument("numbers", nargs=-1, type=click.IntRange(0), metavar="[NUMBER]...")
-@click.pass_obj
-def clear(session: Session, numbers: tuple[int, ...], output: str) -> None:
-    """Forget the faults of these NUMBERS, or all. What they have broken stays so: see restore."""
-    from hami_mock import script
-
-    folder = _folder(session)
-    chosen = numbers or [one.number for one in script.read(folder).faults]
-    for number in chosen:
-        script.clear(folder, number)
-    _report_changed(output, "cleared", chosen)
-
-
-@fault.command()
-@output
-@click.pass_obj
-def rearm(session: Session, output: str) -> None:
-    """Start the machine's clock anew, with its description's faults and well GPUs."""
-    from hami_mock import script
-
-    folder = _folder(session)
-    script.rearm(folder)
-    _report_changed(output, "armed", [one.number for one in script.read(folder).faults])
-
-
-def _folder(session: Session, why: str = "faults happen on simulated machines only") -> Path:
-    """Of the machine that was asked for, which is made if it is not there. Asks no driver: that may be what hangs."""
-    from hami_core.local import state
-    from hami_mock import plugin
-
-    if session.machine is None:
-        raise click.UsageError(f"{why}: name one by --machine, for example t4-node")
-    found = plugin.hami_machine(session.machine, state.root())
-    if found is None:
-        raise click.UsageError(f'machine "{session.machine}": is none of hami-mock (`hami mock machines` lists them)')
-    return Path(found.folder)
-
-
-def _index(session: Session, gpu: str) -> int:
-    from hami_mock.script import uuids
-
-    there = uuids(_folder(session))
-    if gpu in there:
-        return there.index(gpu)
-    if gpu.isdecimal() and int(gpu) < len(there):
-        return int(gpu)
-    raise click.UsageError(f"GPU {gpu}: the machine has no such GPU; name one by index (0 to {len(there) - 1}) or UUID")
-
-
-def _add(session: Session, said: dict[str, Any]) -> ScriptedFault:
-    from hami_mock import script
-
-    folder = _folder(session)
-    number = script.add(folder, said)
-    return next(one for one in script.read(folder).faults if one.number == number)
-
-
-def _report(output: str, made: ScriptedFault) -> None:
-    if output == "json":
-        show_json({"fault": asdict(made)})
-        return
-    show(_faults([made]))
-
-
-def _report_changed(output: str, word: str, numbers: Sequence[int]) -> None:
-    if output == "json":
-        show_json({word: list(numbers)})
-        return
-    click.echo(f"{word}: {', '.join(map(str, numbers)) or 'none'}")
-
-
-def _faults(found: Sequence[ScriptedFault]) -> Table:
-    columns = [("NUMBER", "right"), ("KIND", "left"), ("GPU", "left"), ("WHAT", "left"), ("WHEN", "left")]
-    columns += [("CALLS", "right"), ("FIRED", "right"), ("STATE", "left")]
-    rows = [
-        (str(one.number), one.kind, one.about, one.what, one.when, str(one.seen), str(one.fired), one.state) for one in found
-    ]
-    return table(columns, rows, title="faults")
-
-
-def _health(sick: Sequence[Health]) -> Table:
-    columns = [("#", "right"), ("DEVICE", "left"), ("STATE", "left"), ("LAST XID", "right")]
-    columns += [("CORRECTED", "right"), ("UNCORRECTED", "right")]
-    rows = [
-        (str(one.index), one.uuid, one.state, str(one.last_xid or "-"), str(one.corrected), str(one.uncorrected))
-        for one in sick
-    ]
-    return table(columns, rows, title="GPUs with something to tell")
 
 
 def _devices(found: Truth) -> Table:

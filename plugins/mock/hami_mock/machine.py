@@ -109,10 +109,10 @@ def _put_devices(folder: Path, description: Description) -> None:
     for gpu in description.gpus:
         device = folder / f"{gpu.domain:04x}:{gpu.bus:02x}:{gpu.slot:02x}.0"
         device.mkdir(parents=True, exist_ok=True)
-        (device / "numa_node").write_text(f"{gpu.numa}\n")
-        (device / "vendor").write_text("0x10de\n")
-        (device / "device").write_text(f"0x{gpu.profile.pci_device >> 16:04x}\n")
-        (device / "class").write_text("0x030200\n")  # 3D controller
+        facts = {"numa_node": str(gpu.numa), "vendor": "0x10de", "device": f"0x{gpu.profile.pci_device >> 16:04x}"}
+        for name, text in (facts | {"class": "0x030200"}).items():  # of a 3D controller
+            if not (device / name).exists():
+                (device / name).write_text(f"{text}\n")
 
 
 def _put_state(path: Path, facts: object, description: Description) -> None:
