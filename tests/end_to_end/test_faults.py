@@ -112,6 +112,18 @@ def test_an_allocation_that_the_driver_refuses_is_the_programs_error(node: Node)
     assert [device["requested"] for device in node.truth()] == [0] * 4, "and nothing is left behind"
 
 
+def test_a_gpu_that_is_lost_under_a_program_ends_it_and_leaves_nothing_behind(node: Node) -> None:
+    node.ask("mock", "fault", "add", "lost", "--gpu", "0", "--call", "cuMemAlloc*", "--nth", "3")
+
+    done = node.hami("run", "--gpumem", "3000", "--", PROBE)
+
+    assert done.status == 1
+    assert "CUDA_ERROR_UNKNOWN (999)" in done.stderr
+    assert [device["physical"] for device in node.truth()] == [0] * 4
+    assert node.ask("ps")["holdings"] == []
+    assert indices(node) == [1, 2, 3]
+
+
 def test_what_hangs_is_released_by_a_command_that_asks_no_driver(node: Node) -> None:
     node.ask("mock", "fault", "add", "hang", "--call", "cuInit")
     stuck = node.start("run", "--gpumem", "3000", "--", PROBE)
