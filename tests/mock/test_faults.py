@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +14,7 @@ from hami_mock import machine, script
 from hami_mock.description import parse
 from hami_mock.drivers import functions
 from hami_mock.toml_table import DescriptionError
-from tests.mock.conftest import OUT, TEXT, Program
+from tests.mock.conftest import OUT, TEXT, Program, environment
 from tests.mock.test_description import SMALL
 from tests.mock.test_lookup import names_of
 
@@ -72,6 +74,29 @@ def test_calls_of_all_processes_are_counted_together(node: Machine, start: Calla
     found = [program.call(COUNT, OUT)[0] for program in (first, second, first, second)]
 
     assert found == [0, 0, 999, 0]
+
+
+COUNTING = """
+import ctypes, sys
+nvml = ctypes.CDLL("libnvidia-ml.so.1")
+count = ctypes.c_uint()
+while nvml.nvmlInit_v2():
+    pass
+print(sum(nvml.nvmlDeviceGetCount_v2(ctypes.byref(count)) == 21 for _ in range(5000)))
+"""
+
+
+@pytest.mark.slow
+def test_calls_of_many_processes_at_once_are_counted_exactly(node: Machine) -> None:
+    add(node, "error", code=21, times=7777, when={"call": COUNT, "nth": 1234})
+
+    command = [sys.executable, "-S", "-c", COUNTING]
+    racers = [subprocess.Popen(command, env=environment(node), stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    failed = [int(racer.communicate()[0]) for racer in racers]
+
+    assert sum(failed) == 7777
+    (fault,) = script.read(node.folder).faults
+    assert (fault.seen >= 1234 + 7777 - 1, fault.fired, fault.state) == (True, 7777, "done")
 
 
 def test_a_pattern_meets_every_function_that_it_matches_in_either_driver(node: Machine, program: Program) -> None:
