@@ -31,7 +31,10 @@ for command in fault_commands.COMMANDS:
 @mock.command()
 @output
 def machines(output: str) -> None:
-    """List the machines that come with this plugin; --machine takes their names, or a TOML file like theirs."""
+    """List the machines that --machine takes.
+
+    They come with this plugin; a TOML file like theirs describes one of your own.
+    """
     from hami_mock.description import load, shipped
 
     found = [load(name) for name in shipped()]
@@ -72,7 +75,10 @@ def truth(session: Session, output: str) -> None:
 @click.argument("name", required=False)
 @click.pass_obj
 def kernel(session: Session, duration: str, name: str | None, output: str) -> None:
-    """Let the kernels of NAME take DURATION, such as 5ms; without a name all that have no time of their own."""
+    """Set how long kernels take.
+
+    DURATION such as 5ms, on the machine's clock, for the kernels of NAME; without it for all that have no time of their own.
+    """
     from hami_mock.machine import set_kernel
     from hami_mock.toml_table import Table
 

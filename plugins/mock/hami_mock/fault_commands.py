@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 @click.argument("code", type=click.IntRange(1, 10**6))
 @click.pass_obj
 def xid(session: Session, gpu: str, code: int, output: str) -> None:
-    """Let the driver report the Xid CODE of GPU (its index or UUID), once, now."""
+    """Report an Xid of a GPU.
+
+    GPU is its index or UUID. Whoever is registered for its events sees CODE once.
+    """
     _report(output, _add(session, {"kind": "xid", "gpu": _index(session, gpu), "code": code}))
 
 
@@ -37,7 +40,10 @@ def xid(session: Session, gpu: str, code: int, output: str) -> None:
 @click.argument("gpu")
 @click.pass_obj
 def lose(session: Session, gpu: str, output: str) -> None:
-    """Take GPU (its index or UUID) off the bus: Xid 79, and "GPU is lost" from every call about it, until it is restored."""
+    """Take a GPU off the bus.
+
+    GPU is its index or UUID. Xid 79, and "GPU is lost" from every call about it, until it is restored.
+    """
     _report(output, _add(session, {"kind": "lost", "gpu": _index(session, gpu)}))
 
 
@@ -46,7 +52,10 @@ def lose(session: Session, gpu: str, output: str) -> None:
 @click.argument("gpu")
 @click.pass_obj
 def restore(session: Session, gpu: str, output: str) -> None:
-    """Make GPU (its index or UUID) well: back on the bus, no reset wanted, its error counters at zero."""
+    """Make a GPU well again.
+
+    GPU is its index or UUID. It is back on the bus, wants no reset, and its error counters are at zero.
+    """
     from hami_mock import script
 
     folder, index = folder_of(session), _index(session, gpu)
@@ -59,7 +68,7 @@ def restore(session: Session, gpu: str, output: str) -> None:
 
 @click.group()
 def fault() -> None:
-    """What is to go wrong on the simulated machine, and what became of it."""
+    """Script what is to go wrong."""
 
 
 @fault.command("list")
