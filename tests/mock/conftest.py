@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import struct
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 CLIENT = Path(__file__).with_name("client.py")
 OUT = "out"
 TEXT = "text"
+
+
+def blob(layout: str, *values: int) -> dict[str, str]:
+    """The bytes of a C structure as an argument of a call; ``layout`` is that of the struct module, native sizes and padding."""
+    return {"bytes": struct.pack(layout, *values).hex()}
 
 
 class Program:
@@ -65,6 +71,14 @@ class Program:
         """The address of so much device memory."""
         address: int = self.good("cuMemAlloc_v2", OUT, size)
         return address
+
+    def write(self, address: int, content: bytes) -> None:
+        """Copy bytes to device memory."""
+        self.good("cuMemcpyHtoD_v2", address, {"bytes": content.hex()}, len(content))
+
+    def read(self, address: int, size: int) -> bytes:
+        """Copy bytes from device memory."""
+        return bytes.fromhex(self.good("cuMemcpyDtoH_v2", {"bytes": bytes(size).hex()}, address, size))
 
     def end(self) -> None:
         """Kill it and wait until it is gone."""

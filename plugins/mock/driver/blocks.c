@@ -109,7 +109,7 @@ struct block *block_begin(uint64_t bytes, bool managed)
 	block->shared = NULL;
 	block->requested = bytes;
 	block->used = true;
-	block->host = block->imported = block->kept = block->graph = false;
+	block->flags = 0;
 	if (managed && !block_bytes(block)) {
 		put_back(block);
 		return NULL;

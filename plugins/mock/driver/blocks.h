@@ -27,15 +27,18 @@ struct block {
 	uint64_t requested;
 	uint64_t physical;
 	uint32_t index;
+	uint32_t references;                    /* of nodes to a graph's memory; of openings of an IPC handle */
 	uint8_t shift;                          /* the slot's size is 1 << shift */
+	uint8_t flags;                          /* enum block_flags; 0: what cuMemAlloc gives */
+	uint8_t graph_device;
 	bool managed;
 	bool used;
-	bool host;                              /* lies on the host: costs no device */
-	bool imported;                          /* another process's: held, but not charged here */
-	bool kept;                              /* not the program's to free as memory: opened by an IPC handle, or a module's variable */
-	uint8_t graph_device;
-	uint32_t references;                    /* of nodes, if it is theirs */
-	bool graph;                             /* a node's of a graph: there only between allocation and free (cuda_graph_memory.c) */
+};
+
+enum block_flags {
+	BLOCK_IMPORTED = 1,                     /* held, but not charged here: another process's, or a module's variable */
+	BLOCK_KEPT = 2,                         /* not the program's to free as memory */
+	BLOCK_GRAPH = 4,                        /* a node's of a graph: there only between allocation and free (cuda_graph_memory.c) */
 };
 
 #define BLOCK_LARGEST (1ULL << 40)

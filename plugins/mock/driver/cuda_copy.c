@@ -8,6 +8,7 @@
 
 #include "cuda_array.h"
 #include "cuda_capture.h"
+#include "cuda_virtual.h"
 #include "cuda_work.h"
 
 enum { MEMORY_HOST = 1, MEMORY_DEVICE = 2, MEMORY_ARRAY = 3, MEMORY_UNIFIED = 4 };
@@ -37,14 +38,14 @@ static CUresult copy_piece(CUdeviceptr to, CUdeviceptr from, uint64_t bytes, uin
 	return CUDA_SUCCESS;
 }
 
-/* Whether BYTES from ADDRESS are memory. A block ends with it; mappings may go on in another one. */
-static bool reaches(CUdeviceptr address, uint64_t bytes)
+/* Whether BYTES from ADDRESS are memory, and can be written. A block ends with it; mappings may go on in another one. */
+static bool reaches(CUdeviceptr address, uint64_t bytes, bool write)
 {
 	while (bytes) {
 		uint64_t length;
 		char *place;
 
-		if (!memory_place(address, false, &place, &length))
+		if (!memory_place(address, false, &place, &length) || (write && !virtual_is_writable(address)))
 			return false;
 		length = least(length, bytes);
 		address += length;
@@ -59,7 +60,7 @@ static CUresult copy_row(CUdeviceptr to, CUdeviceptr from, uint64_t bytes)
 	uint64_t done;
 
 	driver_lock();
-	if (!reaches(from, bytes) || !reaches(to, bytes))
+	if (!reaches(from, bytes, false) || !reaches(to, bytes, true))
 		failure = CUDA_ERROR_INVALID_VALUE;
 	while (bytes && !failure) {
 		failure = copy_piece(to, from, bytes, &done);
@@ -355,7 +356,7 @@ static void repeat(char *at, unsigned int value, size_t width, size_t bytes)
 /* Locked. Zeros need no bytes where there are none. */
 static CUresult fill_row(CUdeviceptr at, unsigned int value, size_t width, uint64_t bytes)
 {
-	if (!reaches(at, bytes))
+	if (!reaches(at, bytes, true))
 		return CUDA_ERROR_INVALID_VALUE;
 	while (bytes) {
 		uint64_t length;

@@ -88,7 +88,7 @@ CUresult cuExternalMemoryGetMappedBuffer(CUdeviceptr *address, CUexternalMemory 
 	driver_lock();
 	block = block_begin(given->size, false);
 	if (block) {
-		block->imported = true;
+		block->flags = BLOCK_IMPORTED;
 		block->physical = 0;
 		block->pool = NULL;
 		memory_link(block, context);

@@ -12,7 +12,7 @@ static struct block *find(CUdeviceptr address)
 {
 	struct block *block = address < 1ULL << 50 ? block_at(address) : NULL;
 
-	return block && block->graph ? block : NULL;
+	return block && block->flags & BLOCK_GRAPH ? block : NULL;
 }
 
 CUresult graph_memory_reserve(CUdevice device, uint64_t bytes, CUdeviceptr *address)
@@ -30,7 +30,7 @@ CUresult graph_memory_reserve(CUdevice device, uint64_t bytes, CUdeviceptr *addr
 	driver_lock();
 	block = block_begin(bytes, false);
 	if (block) {
-		block->graph = true;
+		block->flags = BLOCK_GRAPH;
 		block->physical = account_physical(bytes);
 		block->pool = NULL;
 		block->references = 1;

@@ -39,7 +39,7 @@ static CUresult publish(CUdeviceptr address, uint64_t *id, uint64_t *requested)
 	struct block *block = block_around(address);
 	struct change held;
 
-	if (!block || block->managed || block->pool || block->imported || block->graph)
+	if (!block || block->managed || block->pool || block->flags)
 		return CUDA_ERROR_INVALID_VALUE;
 	held = (struct change){.requested = (int64_t)block->requested, .physical = (int64_t)block->physical};
 	if (!block->shared)
@@ -77,7 +77,7 @@ CUresult cuIpcGetMemHandle(CUipcMemHandle *handle, CUdeviceptr address)
 static struct block *find_open(CUcontext context, uint64_t id)
 {
 	for (struct block *block = context->blocks; block; block = block->next)
-		if (block->kept && block->shared && block->shared->id == id)
+		if (block->flags & BLOCK_KEPT && block->shared && block->shared->id == id)
 			return block;
 	return NULL;
 }
@@ -98,7 +98,7 @@ static CUresult open_memory(CUcontext context, const struct handle *handle, CUde
 			return CUDA_ERROR_OUT_OF_MEMORY;
 		}
 		block->shared = shared;
-		block->imported = block->kept = true;
+		block->flags = BLOCK_IMPORTED | BLOCK_KEPT;
 		block->physical = 0;
 		block->pool = NULL;
 		block->references = 0;
@@ -143,7 +143,7 @@ CUresult cuIpcCloseMemHandle(CUdeviceptr address)
 		return failure;
 	driver_lock();
 	block = block_at(address);
-	if (block && !(block->kept && block->shared))
+	if (block && !(block->flags & BLOCK_KEPT && block->shared))
 		block = NULL;
 	if (block && --block->references == 0)
 		memory_end(block);

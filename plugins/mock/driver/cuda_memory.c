@@ -83,7 +83,7 @@ static struct change forget(struct block *block)
 	unlink_block(block);
 	if (block->pool)
 		pool_give(block->pool, block->requested, block->physical);
-	if (block->pool || block->shared || block->imported || block->graph)
+	if (block->pool || block->shared || block->flags)
 		held = (struct change){0};
 	if (block->shared)
 		shared_close(block->shared);
@@ -125,10 +125,8 @@ CUresult memory_free(CUdeviceptr address)
 	machine_delay(driver.state);
 	driver_lock();
 	block = block_at(address);
-	if (block && block->kept)
-		block = NULL;
-	if (block && block->graph)
-		block = graph_memory_free(block) ? block : NULL;
+	if (block && block->flags & (BLOCK_KEPT | BLOCK_GRAPH))
+		block = block->flags & BLOCK_GRAPH && graph_memory_free(block) ? block : NULL;
 	else if (block)
 		memory_end(block);
 	driver_unlock();
@@ -163,7 +161,6 @@ bool memory_range(CUdeviceptr address, struct range *range)
 	                        .pool = block->pool,
 	                        .device = block->pool && block->pool->device >= 0 ? block->pool->device : block->context->device,
 	                        .managed = block->managed,
-	                        .host = block->host,
 	                        .plain = true};
 	return true;
 }

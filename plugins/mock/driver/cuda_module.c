@@ -240,7 +240,7 @@ static struct variable *make_variable(CUmodule module, CUcontext context, const 
 		free(variable);
 		return NULL;
 	}
-	block->imported = block->kept = true;           /* part of the image: not charged */
+	block->flags = BLOCK_IMPORTED | BLOCK_KEPT;           /* part of the image: not charged */
 	block->physical = 0;
 	block->pool = NULL;
 	memory_link(block, context);

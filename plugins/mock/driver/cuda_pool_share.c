@@ -101,7 +101,7 @@ CUresult cuMemPoolExportPointer(CUmemPoolPtrExportData *exported, CUdeviceptr ad
 		return CUDA_ERROR_INVALID_VALUE;
 	driver_lock();
 	block = block_at(address);
-	if (!block || !block->pool || block->imported || !((int)block->pool->properties.handleTypes & HANDLE_DESCRIPTOR))
+	if (!block || !block->pool || block->flags || !((int)block->pool->properties.handleTypes & HANDLE_DESCRIPTOR))
 		failure = CUDA_ERROR_INVALID_VALUE;
 	else if (!export_pointer(block, &data))
 		failure = CUDA_ERROR_OPERATING_SYSTEM;
@@ -128,7 +128,7 @@ static CUresult import_pointer(CUcontext context, const struct pointer_data *dat
 	block->shared = shared;
 	block->physical = 0;
 	block->pool = NULL;
-	block->imported = true;
+	block->flags = BLOCK_IMPORTED;
 	memory_link(block, context);
 	*address = block_address(block);
 	return CUDA_SUCCESS;

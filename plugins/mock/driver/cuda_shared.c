@@ -8,6 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "lock.h"
+
 enum { PAGE = 4096 };
 
 static struct shared *all;
@@ -100,7 +102,10 @@ struct shared *shared_recognise(int given)
 	if (!sharing_recognise(driver.state, driver.machine.file, given, &about))
 		return NULL;
 	file = fcntl(given, F_DUPFD_CLOEXEC, 0);
-	return file < 0 ? NULL : lent(&about, file);
+	if (file < 0)
+		return NULL;
+	lock_memory(file);                              /* it may have been opened anew, by /proc say */
+	return lent(&about, file);
 }
 
 int shared_export(const struct shared *shared)

@@ -83,6 +83,13 @@ bool virtual_range(CUdeviceptr address, struct range *range)
 	return true;
 }
 
+bool virtual_is_writable(CUdeviceptr address)
+{
+	struct mapping *mapping = address < VIRTUAL_BASE ? NULL : mapping_at(address);
+
+	return address < VIRTUAL_BASE || (mapping && mapping->writable);
+}
+
 /* A copy may run on any device: one that has access will do. */
 bool virtual_place(CUdeviceptr address, bool write, char **place, uint64_t *length)
 {

@@ -9,6 +9,7 @@
 
 /* Locked. As memory_range() and memory_place() say, of addresses from VIRTUAL_BASE on. */
 bool virtual_range(CUdeviceptr address, struct range *range);
+bool virtual_is_writable(CUdeviceptr address);  /* true of all others */
 bool virtual_place(CUdeviceptr address, bool write, char **place, uint64_t *length);
 
 #endif

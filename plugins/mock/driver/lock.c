@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef F_OFD_GETLK                             /* Linux 3.15; glibc names them from 2.20 on */
@@ -11,6 +12,8 @@
 #define F_OFD_SETLK 37
 #define F_OFD_SETLKW 38
 #endif
+
+enum { QUICK = 100, TRIES = 2100 };
 
 static bool ask(int file, int command, short type, off_t byte, struct flock *answer)
 {
@@ -27,9 +30,17 @@ static bool ask(int file, int command, short type, off_t byte, struct flock *ans
 
 bool lock_table(int file)
 {
+	struct timespec pause = {.tv_nsec = 20000};
 	struct flock answer;
 
-	return ask(file, F_OFD_SETLKW, F_WRLCK, 0, &answer);
+	for (int i = 0; i < TRIES; i++) {
+		if (ask(file, F_OFD_SETLK, F_WRLCK, 0, &answer))
+			return true;
+		if (i >= QUICK)
+			pause.tv_nsec = 1000000;
+		nanosleep(&pause, NULL);
+	}
+	return false;
 }
 
 void unlock_table(int file)

@@ -9,7 +9,8 @@
 
 #include <stdbool.h>
 
-/* The table of processes: held while rows are claimed or dropped. Waits. Returns false if the kernel refuses (errno). */
+/* The table of processes: held while rows are claimed or dropped. Waits two seconds at most, for its holder may be a process that was stopped.
+ * Returns false then, and if the kernel refuses (errno). */
 bool lock_table(int file);
 void unlock_table(int file);
 

@@ -88,11 +88,20 @@ static bool is_held(int file, uint64_t id)
 	return held;
 }
 
+static void shrink(struct state *state)
+{
+	uint32_t left = used(state);
+
+	while (left && !state->sharing.memory[left - 1].id)
+		left--;
+	atomic_store_explicit(&state->sharing.used, left, memory_order_release);
+}
+
 static void forget(struct state *state, int file, struct state_memory *memory)
 {
 	unlink_file(file, memory->id);
 	atomic_store(&memory->id, 0);
-	atomic_fetch_sub(&state->sharing.living, 1);
+	shrink(state);
 }
 
 /* After a death in between: did it happen? False: there is nothing any more. */
@@ -183,20 +192,22 @@ static uint64_t publish(struct state *state, int file, unsigned row, unsigned de
 
 	if (!memory)
 		return 0;
-	*file_out = create_file(file, id, size);
-	if (*file_out < 0 || fstat(*file_out, &about) < 0)
-		return 0;
 	memory->row = row;
 	memory->device = device;
 	memory->requested = (uint64_t)held->requested;
 	memory->physical = (uint64_t)held->physical;
 	memory->size = size;
-	memory->file = about.st_ino;
+	memory->file = 0;
 	memory->operation = UINT64_MAX;
 	memory->actor = row;
 	memory->phase = TAKING;
-	atomic_fetch_add(&state->sharing.living, 1);
 	atomic_store_explicit(&memory->id, id, memory_order_release);
+	*file_out = create_file(file, id, size);        /* whoever finds the record after a death in between removes the file */
+	if (*file_out < 0 || fstat(*file_out, &about) < 0) {
+		forget(state, file, memory);
+		return 0;
+	}
+	memory->file = about.st_ino;
 	take(state, memory, row, held);
 	return id;
 }
@@ -307,7 +318,7 @@ void sharing_orphan(struct state *state, int file, unsigned row)
 
 bool sharing_in_use(struct state *state)
 {
-	return atomic_load_explicit(&state->sharing.living, memory_order_relaxed) > 0;
+	return used(state) > 0;
 }
 
 void sharing_held(struct state *state, unsigned row, unsigned device, struct change *held)

@@ -45,8 +45,8 @@ struct state_event {
 
 struct state_sharing {
 	_Atomic uint64_t last_id;
-	_Atomic uint32_t used;                  /* highest place of `memory` ever used: bounds scans */
-	_Atomic uint32_t living;
+	_Atomic uint32_t used;                  /* the places of `memory` above are free: bounds scans */
+	uint32_t unused;
 	struct state_memory memory[SHARING_MEMORY];
 	struct state_event event[SHARING_EVENTS];
 };
