@@ -490,6 +490,12 @@ CUresult cuOccupancyAvailableDynamicSMemPerBlock(size_t *, CUfunction, int, int)
 CUresult cuOccupancyMaxActiveClusters(int *, CUfunction, const CUlaunchConfig *);
 CUresult cuOccupancyMaxPotentialClusterSize(int *, CUfunction, const CUlaunchConfig *);
 
+/* code, more */
+CUresult cuFuncGetParamCount(CUfunction, size_t *);
+CUresult cuFuncGetParamInfo(CUfunction, size_t, size_t *, size_t *);
+CUresult cuKernelGetParamCount(CUkernel, size_t *);
+CUresult cuKernelGetParamInfo(CUkernel, size_t, size_t *, size_t *);
+
 #ifndef CUDA_VERSION
 /* These names stand for another version in cuda.h, where they cannot be declared a second time: first ABIs whose arguments are the later's. */
 CUresult cuGetProcAddress(const char *symbol, void **function, int version, cuuint64_t flags);

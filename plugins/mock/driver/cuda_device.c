@@ -4,6 +4,21 @@
 #include <stdio.h>
 #include <string.h>
 
+/* CUdevice_attribute */
+enum {
+	STREAM_PRIORITIES = 78,
+	HOST_POINTER_OF_REGISTERED = 91,
+	HOST_REGISTER = 99,
+	VIRTUAL_MEMORY = 102,
+	DESCRIPTORS = 103,
+	POOLS = 115,
+	POOL_HANDLES = 119,
+	IPC_EVENTS = 125,
+	HOST_NUMA_VIRTUAL_MEMORY = 141,
+	HOST_NUMA_POOLS = 142,
+	HOST_POOLS = 144,
+	HOST_VIRTUAL_MEMORY = 145,
+};
 enum { ATTRIBUTES = sizeof ((struct mock_chip *)0)->attributes / sizeof(int32_t) };
 
 CUresult cuDeviceGetCount(int *count)
@@ -85,6 +100,29 @@ CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice device)
 	return CUDA_SUCCESS;
 }
 
+/* What is the driver's doing and no chip's. Returns false for all other attributes. */
+static bool own_attribute(int attribute, int *value)
+{
+	switch (attribute) {
+	case STREAM_PRIORITIES:
+	case HOST_REGISTER:
+	case HOST_POINTER_OF_REGISTERED:
+	case VIRTUAL_MEMORY:
+	case DESCRIPTORS:
+	case POOLS:
+	case POOL_HANDLES:                      /* a bit per type: descriptors */
+	case IPC_EVENTS:
+	case HOST_POOLS:
+	case HOST_NUMA_POOLS:
+	case HOST_NUMA_VIRTUAL_MEMORY:
+	case HOST_VIRTUAL_MEMORY:
+		*value = 1;
+		return true;
+	default:
+		return false;
+	}
+}
+
 /* Unknown attributes are 0 and no error: programs ask for those of newer drivers. */
 CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice device)
 {
@@ -94,7 +132,8 @@ CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute attribute, CUdevice
 		return failure;
 	if (!value || (int)attribute <= 0)
 		return CUDA_ERROR_INVALID_VALUE;
-	*value = (int)attribute < (int)ATTRIBUTES ? chip_of(device)->attributes[attribute] : 0;
+	if (!own_attribute((int)attribute, value))
+		*value = (int)attribute < (int)ATTRIBUTES ? chip_of(device)->attributes[attribute] : 0;
 	return CUDA_SUCCESS;
 }
 

@@ -160,6 +160,46 @@ CUresult cuFuncLoad(CUfunction function)
 	return function_check(function);
 }
 
+/* Of PTX only: of other images no parameter is known. */
+CUresult cuFuncGetParamInfo(CUfunction function, size_t number, size_t *offset, size_t *size)
+{
+	CUresult failure = function_check(function);
+	size_t found_offset, found_size;
+
+	if (failure)
+		return failure;
+	if (!offset || !function->module->ptx || !ptx_parameter(function->module->ptx, function->name, number, &found_offset, &found_size))
+		return CUDA_ERROR_INVALID_VALUE;
+	*offset = found_offset;
+	if (size)
+		*size = found_size;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuKernelGetParamInfo(CUkernel kernel, size_t number, size_t *offset, size_t *size)
+{
+	return cuFuncGetParamInfo((CUfunction)kernel, number, offset, size);
+}
+
+CUresult cuFuncGetParamCount(CUfunction function, size_t *count)
+{
+	CUresult failure = function_check(function);
+	size_t offset;
+
+	if (failure)
+		return failure;
+	if (!count)
+		return CUDA_ERROR_INVALID_VALUE;
+	for (*count = 0; !cuFuncGetParamInfo(function, *count, &offset, NULL);)
+		++*count;
+	return CUDA_SUCCESS;
+}
+
+CUresult cuKernelGetParamCount(CUkernel kernel, size_t *count)
+{
+	return cuFuncGetParamCount((CUfunction)kernel, count);
+}
+
 /* A kernel's duration is looked up once for every change of the machine's table. */
 uint64_t function_duration(CUfunction function)
 {

@@ -44,4 +44,7 @@ bool ptx_has_entry(const char *ptx, const char *name);
 bool ptx_entry(const char *ptx, unsigned int number, char *name, size_t size);
 uint64_t ptx_variable(const char *ptx, const char *name);
 
+/* Where the n-th parameter of an entry lies among its parameters, and its size. False: it has fewer. */
+bool ptx_parameter(const char *ptx, const char *name, size_t number, size_t *offset, size_t *size);
+
 #endif

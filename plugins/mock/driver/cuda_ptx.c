@@ -78,24 +78,78 @@ bool ptx_entry(const char *ptx, unsigned int number, char *name, size_t size)
 	return false;
 }
 
-/* "... .global .align 4 .b8 name[16]": the bits of the type before the name, times what stands in brackets. */
-uint64_t ptx_variable(const char *ptx, const char *name)
+/* The type before a name, ".b8" say, in bytes; 0 if there is none. What stands in brackets behind the name multiplies it. */
+static uint64_t declared(const char *ptx, const char *name, size_t length)
 {
-	const char *at = word(ptx, name), *type;
-	uint64_t bytes, count = 1;
+	const char *type = name;
+	uint64_t bytes;
 
-	if (!at)
-		return 0;
-	for (type = at; type > ptx && *type != '.' && *type != ';' && *type != '}'; type--)
-		;
+	while (type > ptx && *type != '.' && *type != ';' && *type != '}' && *type != '(')
+		type--;
 	if (*type != '.' || !isdigit((unsigned char)type[2]))
 		return 0;
 	bytes = strtoull(type + 2, NULL, 10) / 8;
-	at += strlen(name);
-	while (*at == '[') {
-		count *= strtoull(at + 1, NULL, 10);
-		at += strcspn(at, "]");
-		at += *at == ']';
+	for (name += length; *name == '['; name += *name == ']') {
+		bytes *= strtoull(name + 1, NULL, 10);
+		name += strcspn(name, "]");
 	}
-	return bytes * count;
+	return bytes;
+}
+
+uint64_t ptx_variable(const char *ptx, const char *name)
+{
+	const char *at = word(ptx, name);
+
+	return at ? declared(ptx, at, strlen(name)) : 0;
+}
+
+/* The alignment that is given for a parameter, or its size, as for every plain type. */
+static size_t alignment_of(const char *start, const char *name, size_t size)
+{
+	const char *at = strstr(start, ".align");
+
+	return at && at < name ? strtoul(at + strlen(".align"), NULL, 10) : size;
+}
+
+/* From the bracket on: "(.param .u64 a, .param .align 8 .b8 b[16])". A name is the last word before a comma or the end. */
+static bool parameter(const char *list, size_t number, size_t *offset, size_t *size)
+{
+	const char *end = strchr(list, ')'), *start = list;
+
+	*offset = *size = 0;
+	for (size_t i = 0; end && start < end; i++) {
+		const char *stop = start + 1 + strcspn(start + 1, ",)"), *name = stop;
+		size_t length = 0, alignment;
+
+		while (name > start && (isspace((unsigned char)name[-1]) || name[-1] == ']' || name[-1] == '[' || isdigit((unsigned char)name[-1])))
+			name--;
+		while (name > start && is_name(name[-1]))
+			name--;
+		while (is_name(name[length]))
+			length++;
+		*offset += *size;
+		*size = length ? declared(start, name, length) : 0;
+		if (!*size)
+			return false;
+		alignment = alignment_of(start, name, *size);
+		*offset = alignment ? (*offset + alignment - 1) / alignment * alignment : *offset;
+		if (i == number)
+			return true;
+		start = stop;
+	}
+	return false;
+}
+
+bool ptx_parameter(const char *ptx, const char *name, size_t number, size_t *offset, size_t *size)
+{
+	const char *found;
+	size_t length;
+
+	while ((ptx = next_entry(ptx, &found, &length))) {
+		if (length != strlen(name) || strncmp(found, name, length) != 0)
+			continue;
+		ptx += strspn(ptx, " \t\r\n");
+		return *ptx == '(' && parameter(ptx, number, offset, size);
+	}
+	return false;
 }
