@@ -239,22 +239,23 @@ CUresult cuMemMap(CUdeviceptr address, size_t size, size_t offset, CUmemGenericA
 	return failure;
 }
 
-/* Locked. Whether a range consists of whole mappings. */
-static bool is_whole(struct reservation *reservation, CUdeviceptr address, uint64_t size)
+/* Locked. Whether a range consists of whole mappings, be it in reservations that lie side by side. */
+static bool is_whole(CUdeviceptr address, uint64_t size)
 {
 	for (CUdeviceptr at = address; at < address + size;) {
-		struct mapping *mapping = *page_at(reservation, at);
+		struct mapping *mapping = mapping_at(at);
 
 		if (!mapping || mapping->start != at || mapping->size > address + size - at)
 			return false;
 		at += mapping->size;
 	}
-	return true;
+	return size;
 }
 
-static void unmap(struct reservation *reservation, struct mapping *mapping)
+static void unmap(struct mapping *mapping)
 {
 	struct physical *physical = mapping->physical;
+	struct reservation *reservation = around(mapping->start, mapping->size);
 
 	set_pages(reservation, mapping, NULL);
 	reservation->mapped -= mapping->size;
@@ -263,31 +264,24 @@ static void unmap(struct reservation *reservation, struct mapping *mapping)
 	physical_settle(physical);
 }
 
-static struct reservation *whole_range(CUdeviceptr address, uint64_t size)
-{
-	struct reservation *reservation = count && size && address % VIRTUAL_GRANULE == 0 && size % VIRTUAL_GRANULE == 0 ? around(address, size) : NULL;
-
-	return reservation && is_whole(reservation, address, size) ? reservation : NULL;
-}
-
 CUresult cuMemUnmap(CUdeviceptr address, size_t size)
 {
 	CUresult failure = driver_ready();
-	struct reservation *reservation;
+	bool whole;
 
 	if (failure)
 		return failure;
 	machine_delay(driver.state);
 	driver_lock();
-	reservation = whole_range(address, size);
-	for (CUdeviceptr at = address; reservation && at < address + size;) {
-		struct mapping *mapping = *page_at(reservation, at);
+	whole = is_whole(address, size);
+	for (CUdeviceptr at = address; whole && at < address + size;) {
+		struct mapping *mapping = mapping_at(at);
 
 		at += mapping->size;
-		unmap(reservation, mapping);
+		unmap(mapping);
 	}
 	driver_unlock();
-	return reservation ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	return whole ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 static void give_access(struct mapping *mapping, const CUmemAccessDesc *access)
@@ -310,7 +304,7 @@ static bool is_access(const CUmemAccessDesc *access)
 CUresult cuMemSetAccess(CUdeviceptr address, size_t size, const CUmemAccessDesc *access, size_t descriptions)
 {
 	CUresult failure = driver_ready();
-	struct reservation *reservation;
+	bool whole;
 
 	if (failure)
 		return failure;
@@ -320,16 +314,16 @@ CUresult cuMemSetAccess(CUdeviceptr address, size_t size, const CUmemAccessDesc 
 		if (!is_access(&access[i]))
 			return CUDA_ERROR_INVALID_VALUE;
 	driver_lock();
-	reservation = whole_range(address, size);
-	for (CUdeviceptr at = address; reservation && at < address + size;) {
-		struct mapping *mapping = *page_at(reservation, at);
+	whole = is_whole(address, size);
+	for (CUdeviceptr at = address; whole && at < address + size;) {
+		struct mapping *mapping = mapping_at(at);
 
 		for (size_t i = 0; i < descriptions; i++)
 			give_access(mapping, &access[i]);
 		at += mapping->size;
 	}
 	driver_unlock();
-	return reservation ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+	return whole ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
 }
 
 CUresult cuMemGetAccess(unsigned long long *flags, const CUmemLocation *location, CUdeviceptr address)
