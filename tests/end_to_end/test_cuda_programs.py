@@ -1,8 +1,9 @@
 """Judges on the driver API, unchanged: cuda-bindings, cuda-core and numba-cuda, on a bare simulated machine and under a share.
 
 What they print is the same on both, and is kept: in the folder that HAMI_TRANSCRIPTS names, else in pytest's own.
-What cannot run: whatever needs NVIDIA's runtime library, which authenticates the driver (cuda-core's ``Device.pci_bus_id``), and
-compilers that are not installed here (NVRTC, NVVM: numba's own kernels, cuda-core's ``Program``); kernels are given as PTX.
+What cannot run: whatever needs NVIDIA's runtime library, which authenticates the driver (cuda-core's
+``Device.pci_bus_id``), and compilers that are not installed here (NVRTC, NVVM: numba's own kernels, cuda-core's
+``Program``); kernels are given as PTX.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def test_it_runs_the_same_under_a_share(tmp_path: Path, program: str) -> None:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     env = {**os.environ, "HAMI_STATE_DIR": str(state), "HAMI_MACHINE": "t4-node"}
-    words = [HAMI, "run", "--gpumem", str(SHARE), "--", sys.executable, PROGRAMS / f"{program}.py"]
+    words = [str(HAMI), "run", "--gpumem", str(SHARE), "--", sys.executable, str(PROGRAMS / f"{program}.py")]
 
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=False)
 

@@ -16,6 +16,7 @@ import json
 import os
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 LIBRARIES = {"cu": "libcuda.so.1", "nv": "libnvidia-ml.so.1"}
@@ -70,7 +71,7 @@ def send(path: str, descriptor: int) -> list[Any]:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path + ".new")
         listener.listen()
-        os.rename(path + ".new", path)  # it is there only when it can be connected to
+        Path(path + ".new").rename(path)  # it is there only when it can be connected to
         with listener.accept()[0] as other:
             socket.send_fds(other, [b"x"], [descriptor])
     return [0]

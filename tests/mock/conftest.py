@@ -27,7 +27,7 @@ TEXT = "text"
 
 
 def blob(layout: str, *values: int) -> dict[str, str]:
-    """The bytes of a C structure as an argument of a call; ``layout`` is that of the struct module, native sizes and padding."""
+    """The bytes of a C structure as an argument of a call; ``layout`` is the struct module's, with native padding."""
     return {"bytes": struct.pack(layout, *values).hex()}
 
 

@@ -48,7 +48,12 @@ def physical(node: Machine) -> int:
 def test_an_array_costs_what_its_requirements_say(node: Machine, program: Program) -> None:
     array = program.start().good("cuArrayCreate_v2", OUT, array_of(1000, 2000, FLOAT, 4))[0]
 
-    size, alignment = (int.from_bytes(bytes.fromhex(program.good("cuArrayGetMemoryRequirements", blob("32x"), array, 0))[at : at + 8], "little") for at in (0, 8))
+    size, alignment = (
+        int.from_bytes(
+            bytes.fromhex(program.good("cuArrayGetMemoryRequirements", blob("32x"), array, 0))[at : at + 8], "little"
+        )
+        for at in (0, 8)
+    )
 
     assert (size, alignment) == (-(-16384 * 2000 // 65536) * 65536, 65536)
     assert size <= physical(node) < size + 2 * MIB
@@ -67,7 +72,11 @@ def test_an_array_says_what_it_was_made_as(program: Program) -> None:
 
 @pytest.mark.parametrize(
     ("wrong", "error"),
-    [(array_of(0, 4), INVALID_VALUE), (array_of(4, 4, UINT8, 3), INVALID_VALUE), (array_of(4, 4, BLOCK_COMPRESSED), NOT_SUPPORTED)],
+    [
+        (array_of(0, 4), INVALID_VALUE),
+        (array_of(4, 4, UINT8, 3), INVALID_VALUE),
+        (array_of(4, 4, BLOCK_COMPRESSED), NOT_SUPPORTED),
+    ],
 )
 def test_an_array_that_cannot_be_is_refused(program: Program, wrong: dict[str, str], error: int) -> None:
     assert program.start().call("cuArrayCreate_v2", OUT, wrong)[0] == error

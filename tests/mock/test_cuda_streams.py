@@ -28,7 +28,10 @@ MS = 1_000_000
 def set_kernel(node: Machine, nanoseconds: int, name: str | None = None) -> None:
     """How long kernels of a name take; None: all others."""
     ffi, library = state._library()
-    assert library.mock_set_kernel(os.fsencode(node.folder / "state"), ffi.NULL if name is None else name.encode(), nanoseconds) == 0
+    assert (
+        library.mock_set_kernel(os.fsencode(node.folder / "state"), ffi.NULL if name is None else name.encode(), nanoseconds)
+        == 0
+    )
 
 
 def set_time_scale(node: Machine, ppm: int) -> None:
@@ -114,7 +117,9 @@ def test_streams_run_beside_each_other_and_an_event_joins_them(node: Machine, pr
 
 
 @pytest.mark.parametrize(("flags", "waits"), [(0, NOT_READY), (1, 0)])
-def test_the_legacy_default_stream_waits_for_streams_that_do_not_opt_out(node: Machine, program: Program, flags: int, waits: int) -> None:
+def test_the_legacy_default_stream_waits_for_streams_that_do_not_opt_out(
+    node: Machine, program: Program, flags: int, waits: int
+) -> None:
     set_kernel(node, 200 * MS)
     program.start()
     stream = program.good("cuStreamCreate", OUT, flags)
@@ -142,7 +147,10 @@ def test_priorities_are_kept_within_the_range(program: Program) -> None:
     program.start()
 
     assert program.good("cuCtxGetStreamPriorityRange", OUT, OUT) == [0, (1 << 32) - 5]
-    streams = [program.good("cuStreamCreateWithPriority", OUT, 0, (1 << 64) + priority if priority < 0 else priority) for priority in (-2, -9, 3)]
+    streams = [
+        program.good("cuStreamCreateWithPriority", OUT, 0, (1 << 64) + priority if priority < 0 else priority)
+        for priority in (-2, -9, 3)
+    ]
     assert [ctypes.c_int32(program.good("cuStreamGetPriority", stream, OUT)).value for stream in streams] == [-2, -5, 0]
 
 
@@ -225,7 +233,12 @@ def test_host_functions_run_in_order_on_a_thread_of_the_drivers(cuda: Any) -> No
 
 def test_a_stream_is_not_done_before_its_host_function(cuda: Any) -> None:
     go, done = Event(), Event()
-    wait = HOST_FUNCTION(lambda _data: (go.wait(10), done.set())[0] and None)
+
+    def work(_data: int | None) -> None:
+        go.wait(10)
+        done.set()
+
+    wait = HOST_FUNCTION(work)
     stream, event = made(cuda.cuStreamCreate, 1), made(cuda.cuEventCreate, 2)
 
     assert not cuda.cuLaunchHostFunc(stream, wait, None)

@@ -49,7 +49,10 @@ def requested(node: Machine) -> int:
 def test_the_granule_is_two_mebibytes(program: Program) -> None:
     program.start()
 
-    assert [program.good("cuMemGetAllocationGranularity", OUT, properties(), option)[0] for option in (0, 1)] == [2 * MIB, 2 * MIB]
+    assert [program.good("cuMemGetAllocationGranularity", OUT, properties(), option)[0] for option in (0, 1)] == [
+        2 * MIB,
+        2 * MIB,
+    ]
 
 
 def test_mapped_memory_holds_what_is_written(program: Program) -> None:
@@ -160,7 +163,9 @@ def test_mistakes_are_invalid_values(program: Program) -> None:
         ("cuMemExportToShareableHandle", OUT, handle, DESCRIPTOR, 0),
     ]
 
-    assert {call: program.call(*call)[0] for call in map(_hashable, wrong)} == dict.fromkeys(map(_hashable, wrong), INVALID_VALUE)
+    assert {call: program.call(*call)[0] for call in map(_hashable, wrong)} == dict.fromkeys(
+        map(_hashable, wrong), INVALID_VALUE
+    )
     assert program.call("cuMemCreate", OUT, 2 * MIB, properties(handles=FABRIC), 0)[0] == NOT_SUPPORTED
 
 
@@ -192,7 +197,9 @@ def test_the_last_page_can_be_had_and_no_more(program: Program) -> None:
 def test_the_properties_are_those_given(program: Program) -> None:
     handle = create(program.start(), 2 * MIB, handles=DESCRIPTOR)
 
-    assert program.good("cuMemGetAllocationPropertiesFromHandle", blob("32x"), handle) == properties(handles=DESCRIPTOR)["bytes"]
+    assert (
+        program.good("cuMemGetAllocationPropertiesFromHandle", blob("32x"), handle) == properties(handles=DESCRIPTOR)["bytes"]
+    )
 
 
 def test_what_a_killed_process_had_mapped_comes_back(node: Machine, start: Callable[[Machine], Program]) -> None:

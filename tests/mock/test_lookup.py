@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 INVALID_VALUE, NOT_FOUND = 1, 500
 FOUND, MISSING, TOO_OLD = 0, 1, 2
 LEGACY, PER_THREAD = 1, 2
+DRIVER = Path(__file__).parents[2] / "plugins/mock/driver"
+STUBS, STUB = DRIVER / "cuda_stubs.def", re.compile(r"^STUB\((\w+)\)", re.MULTILINE)
+GRAPHICS_OR_DEBUGGER = re.compile("GL|VDPAU|Egl|cudbg")
 LOCAL = {"cuGetProcAddress_v2_ptsz"}  # made by cuda.h itself
 
 
@@ -35,7 +38,7 @@ def headers() -> list[Path]:
 def versions() -> dict[str, dict[str, list[int]]]:
     """Base name -> "", "_ptsz" or "_ptds" -> the CUDA versions at which its ABI changed, in order."""
     found: dict[str, dict[str, set[int]]] = {}
-    for header in headers():
+    for header in (header.with_name(name) for header in headers() for name in ("cudaTypedefs.h", "cudaProfilerTypedefs.h")):
         for name, version, stream in re.findall(r"PFN_(cu\w+?)_v(\d+)(_ptsz|_ptds)?\)\(", header.read_text()):
             found.setdefault(name, {}).setdefault(stream, set()).add(int(version))
     return {name: {stream: sorted(each) for stream, each in streams.items()} for name, streams in found.items()}
@@ -83,8 +86,20 @@ def test_every_version_of_a_name_gives_the_function_of_that_abi(program: Program
 
 
 @pytest.mark.needs("nm")
-def test_every_exported_function_can_be_looked_up() -> None:
-    assert exported() - {symbol for _, symbol, _, _ in rows()} == set()
+def test_every_function_of_the_headers_is_simulated_or_refuses() -> None:
+    names, refused = {symbol for _, symbol, _, _ in rows()}, set(STUB.findall(STUBS.read_text()))
+
+    assert exported() == names
+    assert refused < names
+    assert {"simulated": len(names - refused), "refused": len(refused)} == {"simulated": 442, "refused": 246}
+
+
+@pytest.mark.needs("nm")
+def test_of_a_real_libcuda_only_graphics_and_debuggers_are_absent(needs: Needs) -> None:
+    absent = names_of(debian(needs, judges.CUDA, "libcuda.so.*")) - exported()
+
+    assert {name for name in absent if not GRAPHICS_OR_DEBUGGER.search(name)} == {"cuMemGetAttribute", "cuMemGetAttribute_v2"}
+    assert len(absent) == 45
 
 
 @pytest.mark.parametrize(

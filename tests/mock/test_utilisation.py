@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hami_mock import state
-
 from tests.mock.test_cuda_streams import MS, kernel, launch, set_kernel
 
 if TYPE_CHECKING:
@@ -89,14 +88,15 @@ def lane(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     folder = tmp_path_factory.mktemp("lane")
     (folder / "lane.c").write_text(
         '#include <stdlib.h>\n#include <string.h>\n#include "state.h"\nstatic struct state *state;\n'
-        "void begin(void) { if (!state) state = calloc(1, sizeof *state); memset(&state->lane[1][0], 0, sizeof state->lane[1][0]);"
-        " state->rows = 1; }\n"
+        "void begin(void) { if (!state) state = calloc(1, sizeof *state); state->rows = 1;"
+        " memset(&state->lane[1][0], 0, sizeof state->lane[1][0]); }\n"
         "void add(uint64_t a, uint64_t b, uint64_t c) { utilisation_add(&state->lane[1][0], a, b, c); }\n"
         "uint64_t of(uint64_t a, uint64_t b) { return utilisation_of_device(state, 0, a, b); }\n"
         "uint64_t total(uint64_t now) { return utilisation_total(state, 1, 0, now); }\n"
     )
     library = folder / "lane.so"
-    command = ["gcc", "-std=c11", "-O1", "-shared", "-fPIC", f"-I{DRIVER}", "-o", library, folder / "lane.c", DRIVER / "utilisation.c"]
+    sources = [str(folder / "lane.c"), str(DRIVER / "utilisation.c")]
+    command = ["gcc", "-std=c11", "-O1", "-shared", "-fPIC", f"-I{DRIVER}", "-o", str(library), *sources]
     subprocess.run(command, check=True)
     found = ctypes.CDLL(str(library))
     for name, count in (("add", 3), ("of", 2), ("total", 1)):
@@ -110,7 +110,9 @@ WORK = st.lists(st.tuples(st.integers(0, 30_000_000), st.integers(1, 40_000_000)
 
 @pytest.mark.needs("gcc")
 @given(work=WORK, window=st.tuples(st.integers(0, 1 << 30), st.integers(1, 1 << 30)))
-def test_windows_and_totals_agree_with_a_list_of_spans(lane: ctypes.CDLL, work: list[tuple[int, int, int]], window: tuple[int, int]) -> None:
+def test_windows_and_totals_agree_with_a_list_of_spans(
+    lane: ctypes.CDLL, work: list[tuple[int, int, int]], window: tuple[int, int]
+) -> None:
     """Each piece of work: so long after the last one's start, so long, shared by so many."""
     lane.begin()
     spans: list[tuple[int, int, float]] = []

@@ -55,7 +55,9 @@ def four(tmp_path_factory: pytest.TempPathFactory) -> Machine:
 def seen(on: Machine, **variables: str) -> list[int]:
     """The machine's numbers of the devices that a program sees, in order; [-error] where it cannot start."""
     env = {**environment(on), **variables}
-    result, *uuids = subprocess.run([sys.executable, "-c", CODE], env=env, capture_output=True, text=True, check=True).stdout.split()
+    result, *uuids = subprocess.run(
+        [sys.executable, "-c", CODE], env=env, capture_output=True, text=True, check=True
+    ).stdout.split()
     all_of_them = [uuid.removeprefix("GPU-").replace("-", "") for uuid in on.uuids]
     return [-int(result)] if result != "0" else [all_of_them.index(uuid) for uuid in uuids]
 
@@ -73,7 +75,9 @@ def seen(on: Machine, **variables: str) -> list[int]:
         ("2x", [-NO_DEVICE]),
     ],
 )
-def test_indices_choose_and_order_devices_and_the_first_that_is_none_ends_the_list(four: Machine, wanted: str, devices: list[int]) -> None:
+def test_indices_choose_and_order_devices_and_the_first_that_is_none_ends_the_list(
+    four: Machine, wanted: str, devices: list[int]
+) -> None:
     assert seen(four, CUDA_VISIBLE_DEVICES=wanted) == devices
 
 

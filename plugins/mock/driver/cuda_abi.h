@@ -505,6 +505,11 @@ CUresult cuCtxPushCurrent(CUcontext context);
 CUresult cuCtxPopCurrent(CUcontext *context);
 CUresult cuStreamDestroy(CUstream stream);
 CUresult cuEventDestroy(CUevent event);
+
+/* These are in cudaProfiler.h, which no package has. */
+CUresult cuProfilerInitialize(const char *settings, const char *output, CUoutput_mode mode);
+CUresult cuProfilerStart(void);
+CUresult cuProfilerStop(void);
 #endif
 
 #pragma GCC visibility pop

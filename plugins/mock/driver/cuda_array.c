@@ -1,5 +1,5 @@
 /*
- * libcuda: arrays and mipmapped arrays. They take of their device what cuArrayGetMemoryRequirements says: rows of 512 bytes and the whole of 64 KiB, as
+ * libcuda: arrays and mipmapped arrays. They take of their device what cuArrayGetMemoryRequirements says: rows of 512 bytes, and 64 KiB at a time, as
  * textures want it. Textures and surfaces on them are in cuda_texture.c.
  */
 #define _GNU_SOURCE
@@ -69,7 +69,9 @@ static CUresult check(const CUDA_ARRAY3D_DESCRIPTOR *descriptor)
 	if (!descriptor)
 		return CUDA_ERROR_INVALID_VALUE;
 	channels = descriptor->NumChannels;
-	if (!descriptor->Width || (channels != 1 && channels != 2 && channels != 4) || (descriptor->Depth && !descriptor->Height && !(descriptor->Flags & LAYERED)))
+	if (!descriptor->Width || (channels != 1 && channels != 2 && channels != 4))
+		return CUDA_ERROR_INVALID_VALUE;
+	if (descriptor->Depth && !descriptor->Height && !(descriptor->Flags & LAYERED))
 		return CUDA_ERROR_INVALID_VALUE;
 	if (descriptor->Width > LARGEST_SIDE * 128ULL || descriptor->Height > LARGEST_SIDE || descriptor->Depth > LARGEST_SIDE)
 		return CUDA_ERROR_INVALID_VALUE;

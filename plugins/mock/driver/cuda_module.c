@@ -1,6 +1,6 @@
 /*
- * libcuda: modules and libraries. An image is not executed, and costs no device memory. What PTX declares exists; of other images a function or variable
- * exists as soon as somebody names it. Functions are in cuda_function.c, the linker in cuda_link.c.
+ * libcuda: modules and libraries. An image is not executed, and costs no device memory. What PTX declares exists; of other images a function or
+ * variable exists as soon as somebody names it. Functions are in cuda_function.c, the linker in cuda_link.c.
  */
 #define _GNU_SOURCE
 #include "cuda_module.h"

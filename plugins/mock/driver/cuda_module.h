@@ -38,7 +38,10 @@ CUresult function_check(CUfunction function);
 /* A function by name, made when it is first asked for. */
 CUresult module_function(CUfunction *function, CUmodule module, const char *name);
 
-/* What PTX says (cuda_ptx.c): is this PTX; has it an entry of that name; the n-th entry's name, cut to SIZE; how many bytes a variable has, 0: none. */
+/*
+ * What PTX says (cuda_ptx.c): is this PTX; has it an entry of that name; the n-th entry's name, cut to SIZE; how many bytes a variable has (0: there
+ * is none).
+ */
 bool ptx_is(const void *image);
 bool ptx_has_entry(const char *ptx, const char *name);
 bool ptx_entry(const char *ptx, unsigned int number, char *name, size_t size);

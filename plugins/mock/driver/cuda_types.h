@@ -116,6 +116,7 @@ typedef int CUflushGPUDirectRDMAWritesScope;
 typedef int CUstreamAttrID;
 typedef int CUkernelNodeAttrID;
 typedef int CUfunctionLoadingState;
+typedef int CUoutput_mode;
 
 typedef struct { int type; int id; } CUmemLocation;
 typedef struct { CUmemLocation location; CUmemAccess_flags flags; } CUmemAccessDesc;

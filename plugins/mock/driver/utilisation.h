@@ -3,8 +3,8 @@
  *
  * A lane is one process on one device. Its owner writes it, alone; anybody reads. The work at its end, which may reach into the future, is a
  * span of its own, and goes to the buckets once other work follows: so a kernel that runs for a minute costs no more than one that runs for
- * a microsecond. Work of one process that overlaps counts once; processes that run at the same time get a share each, so that a device is
- * never busier than the clock. A lane outlives its process until the row is claimed again: what it did still counts for the device.
+ * a microsecond. Work of one process that overlaps counts once. Processes that have work at the same time get a share each; what was submitted before
+ * another one came keeps its pace, which evens out as soon as both submit again. A lane outlives its process until the row is claimed again: what it did still counts for the device.
  */
 #ifndef HAMI_MOCK_UTILISATION_H
 #define HAMI_MOCK_UTILISATION_H

@@ -6,6 +6,7 @@ import ctypes
 import os
 import subprocess
 import sys
+from typing import Any
 
 import cuda.bindings
 from cuda.bindings import driver
@@ -14,20 +15,20 @@ MIB = 1 << 20
 HANDLE = 64  # bytes of an IPC handle
 
 
-def good(answer):
+def good(answer: Any) -> Any:
     """What a call gave, having succeeded."""
     assert answer[0] == 0, answer
     return answer[1] if len(answer) == 2 else answer[1:]
 
 
-def start():
+def start() -> Any:
     good(driver.cuInit(0))
     device = good(driver.cuDeviceGet(0))
     good(driver.cuCtxSetCurrent(good(driver.cuDevicePrimaryCtxRetain(device))))
     return device
 
 
-def child(handle):
+def child(handle: str) -> None:
     """Another process: opens what its parent shares, and writes into it."""
     start()
     shared = driver.CUipcMemHandle()
@@ -37,13 +38,13 @@ def child(handle):
     good(driver.cuIpcCloseMemHandle(address))
 
 
-def read(address, size):
+def read(address: Any, size: int) -> bytes:
     received = bytearray(size)
     good(driver.cuMemcpyDtoH(received, int(address), size))
     return bytes(received)
 
 
-def virtual_memory():
+def virtual_memory() -> None:
     properties = driver.CUmemAllocationProp()
     properties.type = driver.CUmemAllocationType.CU_MEM_ALLOCATION_TYPE_PINNED
     properties.location.type = driver.CUmemLocationType.CU_MEM_LOCATION_TYPE_DEVICE
@@ -65,7 +66,7 @@ def virtual_memory():
     good(driver.cuMemRelease(handle))
 
 
-def pools(device, stream):
+def pools(device: Any, stream: Any) -> None:
     pool = good(driver.cuDeviceGetDefaultMemPool(device))
     address = good(driver.cuMemAllocAsync(5 * MIB, stream))
     attribute = driver.CUmemPool_attribute.CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT
@@ -75,7 +76,7 @@ def pools(device, stream):
     print("pool:", reserved // MIB, "then", int(good(driver.cuMemPoolGetAttribute(pool, attribute))))
 
 
-def sharing():
+def sharing() -> None:
     address = good(driver.cuMemAlloc(MIB))
     handle = good(driver.cuIpcGetMemHandle(address))
     subprocess.run([sys.executable, __file__, ctypes.string_at(handle.getPtr(), HANDLE).hex()], check=True)
@@ -83,7 +84,7 @@ def sharing():
     good(driver.cuMemFree(address))
 
 
-def arrays():
+def arrays() -> None:
     descriptor = driver.CUDA_ARRAY_DESCRIPTOR()
     descriptor.Width, descriptor.Height, descriptor.NumChannels = 256, 16, 1
     descriptor.Format = driver.CUarray_format.CU_AD_FORMAT_UNSIGNED_INT8
@@ -95,7 +96,7 @@ def arrays():
     good(driver.cuArrayDestroy(array))
 
 
-def graphs(stream):
+def graphs(stream: Any) -> None:
     address = good(driver.cuMemAlloc(4096))
     good(driver.cuStreamBeginCapture(stream, driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL))
     good(driver.cuMemsetD8Async(address, 1, 4096, stream))
@@ -110,7 +111,7 @@ def graphs(stream):
     good(driver.cuMemFree(address))
 
 
-def main():
+def main() -> None:
     device = start()
     print("cuda-bindings", cuda.bindings.__version__, "on", good(driver.cuDeviceGetName(100, device)).split(b"\0")[0].decode())
     stream = good(driver.cuStreamCreate(0))

@@ -1,9 +1,9 @@
-"""NVIDIA's cuda-core as its users write it: device, streams, events, buffers of every resource, a kernel given as PTX, a graph."""
+"""NVIDIA's cuda-core as its users write it: device, stream, events, buffers of every resource, a kernel as PTX, a graph."""
 
 from __future__ import annotations
 
 import cuda.core
-import numpy
+import numpy as np
 from cuda.core import (
     Device,
     DeviceMemoryResource,
@@ -37,7 +37,7 @@ pinned = LegacyPinnedMemoryResource().allocate(MIB)
 buffer.fill(7, stream=stream)
 buffer.copy_to(pinned, stream=stream)
 stream.sync()
-print("copied back:", numpy.from_dlpack(pinned)[:4].tolist())
+print("copied back:", np.from_dlpack(pinned)[:4].tolist())
 
 pool = DeviceMemoryResource(device, options=DeviceMemoryResourceOptions(max_size=1 << 30))
 pooled = pool.allocate(5 * MIB, stream=stream)
@@ -71,5 +71,5 @@ print("graph launched")
 
 try:
     device.allocate(1 << 38, stream=stream)
-except Exception as error:  # noqa: BLE001 - any refusal is what a user would see
+except Exception as error:
     print("too much:", str(error).split(":")[0])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numba_cuda
-import numpy
+import numpy as np
 from cuda.core import LaunchConfig, ObjectCode, Stream, launch
 from numba import cuda
 
@@ -16,7 +16,7 @@ PTX = b""".version 7.5
 device = cuda.get_current_device()
 print("numba-cuda", numba_cuda.__version__, "on", device.name.decode() if isinstance(device.name, bytes) else device.name)
 
-values = numpy.arange(1000, dtype=numpy.float32)
+values = np.arange(1000, dtype=np.float32)
 stream = cuda.stream()
 on_device = cuda.to_device(values, stream=stream)
 twin = cuda.device_array_like(on_device)
@@ -24,9 +24,9 @@ twin.copy_to_device(on_device, stream=stream)
 print("copied back:", bool((twin.copy_to_host(stream=stream) == values).all()))
 print("slices:", on_device[10:14].copy_to_host().tolist())
 
-managed = cuda.managed_array(10, dtype=numpy.int32)
+managed = cuda.managed_array(10, dtype=np.int32)
 managed[:] = 3
-mapped = cuda.mapped_array(10, dtype=numpy.int32)
+mapped = cuda.mapped_array(10, dtype=np.int32)
 mapped[:] = 4
 print("managed and mapped:", int(managed.sum()), int(mapped.sum()))
 with cuda.pinned(values):
@@ -45,6 +45,6 @@ print("module:", module.get_function("axpy").attrs.maxthreads, "threads at most"
 free, total = cuda.current_context().get_memory_info()
 print("memory:", free < total)
 try:
-    cuda.device_array(1 << 40, dtype=numpy.uint8)
-except Exception as error:  # noqa: BLE001 - any refusal is what a user would see
+    cuda.device_array(1 << 40, dtype=np.uint8)
+except Exception as error:
     print("too much:", "OUT_OF_MEMORY" in str(error))
