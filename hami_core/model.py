@@ -195,6 +195,7 @@ class Link:
     """How two devices of a node are connected, in the vendor's word for it. Undirected: ``a`` < ``b``.
 
     ``score``: how good that is for a set of devices that work together, in the vendor's own scale: more is better, 0 unknown.
+    ``peer``: whether each may read the other's memory directly; None: the driver does not say.
     """
 
     a: str
@@ -202,6 +203,7 @@ class Link:
     type: str
     lanes: int = field(default=0, validator=_is_amount)
     score: int = field(default=0, validator=[_is_amount, le(LARGEST_SCORE)])
+    peer: bool | None = None
 
 
 @frozen
@@ -377,20 +379,25 @@ class Machine:
 
 @frozen
 class ProcessUse:
-    """Device memory that one process holds, as the driver counts it."""
+    """What one process uses of one device, as the driver counts it. None: the driver does not say."""
 
     device: str
     pid: int  # in the host's namespace
-    memory: int | None  # MiB, rounded up; None: the driver does not say
+    memory: int | None  # MiB, rounded up
+    type: str = ""  # what it does there, in the vendor's word for it; for NVIDIA that of nvidia-smi: C, G, M+C
+    instance: str = ""  # the part of a partitioned device that it runs in, in the vendor's words; empty: the whole device
+    utilisation: int | None = None  # percent of the device's time
 
 
 @frozen
 class DeviceUse:
-    """What one device is busy with, as the driver counts it."""
+    """What one device is busy with, as the driver counts it. None: the driver does not say."""
 
     device: str
     memory: int  # MiB, rounded up
-    utilisation: int | None = None  # percent of time; None: the driver does not say
+    utilisation: int | None = None  # percent of time
+    temperature: int | None = None  # degrees Celsius
+    power: int | None = None  # watts
 
 
 @frozen

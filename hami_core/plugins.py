@@ -7,19 +7,21 @@ its reason, and shown by ``hami plugins``. Two owners of one name do stop it, wi
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pluggy
 from attrs import frozen
 
-from hami_core import hookspecs, names, sharing
+from hami_core import hookspecs, names, settings, shapes, sharing
 from hami_core.errors import HamiError, PluginError
 from hami_core.model import SHARE, Kind, Splitting
 
 if TYPE_CHECKING:
     from hami_core.settings import Settings
+
+    Ask = Callable[[pluggy.HookImpl, Mapping[str, object]], Any]  # an implementation, and the arguments that it takes by name
 
 CORE = "core"
 
@@ -80,19 +82,42 @@ class Plugins:
         """The hooks, for decisions: one call asks everybody."""
         return self.manager.hook
 
-    def ask_each(self, hook: str, **arguments: object) -> Answers:
-        """Ask every implementation by itself: one that raises is reported and hides no other. None is no answer."""
+    def ask_each(self, hook: str, without: Collection[str] = (), **arguments: object) -> Answers:
+        """Ask every implementation by itself, but for the plugins in ``without``. None is no answer.
+
+        One that raises, or whose answer has another shape than the hook's, is reported and hides no other.
+        """
+        return self.gather(hook, lambda implementation, wanted: implementation.function(*wanted.values()), without, arguments)
+
+    def gather(self, hook: str, ask: Ask, without: Collection[str], arguments: Mapping[str, object]) -> Answers:
+        """``ask_each`` with ``ask`` doing the asking: here, or elsewhere with a deadline (``asking``)."""
         answers, failures = {}, []
         for implementation in getattr(self.hook, hook).get_hookimpls():
-            wanted = {name: arguments[name] for name in implementation.argnames}
+            if implementation.plugin_name in without:
+                continue
             try:
-                answer = implementation.function(*wanted.values())
-            except Exception as error:  # a stranger's code may raise anything
+                answer = ask(implementation, {name: arguments[name] for name in implementation.argnames})
+                _refuse_another_shape(implementation.plugin_name, hook, answer)
+            except (Exception, SystemExit) as error:  # a stranger's code may raise anything
                 failures.append(Failure(implementation.plugin_name, error))
             else:
                 if answer is not None:
                     answers[implementation.plugin_name] = answer
         return Answers(dict(sorted(answers.items())), tuple(failures))
+
+    def ask_first(self, hook: str, **arguments: object) -> tuple[str, Any] | None:
+        """The first answer to a first-result hook, and whose it is. None: nobody has one. What is raised is raised."""
+        for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):  # pluggy's order
+            answer = implementation.function(*(arguments[name] for name in implementation.argnames))
+            _refuse_another_shape(implementation.plugin_name, hook, answer)
+            if answer is not None:
+                return implementation.plugin_name, answer
+        return None
+
+
+def _refuse_another_shape(plugin: str, hook: str, answer: object) -> None:
+    if fault := shapes.fault(hook, answer):
+        raise PluginError(plugin, fault, hook)
 
 
 def found() -> list[Found]:
@@ -143,11 +168,22 @@ def admit(manager: pluggy.PluginManager, candidate: Found) -> BaseException | No
     try:
         manager.register(candidate.load(), candidate.name)
         manager.check_pending()  # a misspelt hook is an error now, not a silence later
+        _try_settings(manager, candidate.name)
     except (Exception, SystemExit) as error:  # whatever a stranger's import may raise; drivers' bindings like to exit
         if manager.has_plugin(candidate.name):  # check_pending does not take the plugin back
             manager.unregister(name=candidate.name)
         return error
     return None
+
+
+def _try_settings(manager: pluggy.PluginManager, name: str) -> None:
+    """Declare the plugin's settings by themselves: what is wrong with them is its fault, and no command's."""
+    for implementation in manager.hook.hami_settings.get_hookimpls():
+        if implementation.plugin_name == name:
+            declared: Any = implementation.function()
+            _refuse_another_shape(name, "hami_settings", declared)
+            if declared is not None:
+                settings.resolve({name: declared}, ())
 
 
 def _loaded(manager: pluggy.PluginManager, candidate: Found) -> Loaded:

@@ -29,7 +29,7 @@ WORD = "|".join(DEVICE_POLICIES)
 
 @frozen
 class CoreSettings:
-    """What a pod gets that names no policy of its own. HAMi's names and defaults."""
+    """What a pod gets that names no policy of its own, by HAMi's names and defaults; and how long a driver may take."""
 
     node_policy: str = setting(
         "scheduler.defaultSchedulerPolicy.nodeSchedulerPolicy",
@@ -42,6 +42,13 @@ class CoreSettings:
         "spread",
         "Which of several fitting devices of a node is taken; `docs/policies.md` says what each word does.",
         form=Form(rf"\s*({WORD})\s*(,\s*({WORD})\s*)*", f"one or more of {', '.join(DEVICE_POLICIES)}, separated by commas"),
+    )
+    driver_deadline: float = setting(
+        "driver.deadlineSeconds",
+        10.0,
+        "Seconds that a plugin's driver has for one answer. Then it is given up, and the other plugins' answers stand.",
+        low=0.1,
+        high=600.0,
     )
 
 

@@ -9,19 +9,22 @@ import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from attrs import define
+from attrs import define, evolve, frozen
 
 from hami_core import names, settings
-from hami_core.errors import DriverError, NoMachine
+from hami_core.asking import Drivers
+from hami_core.errors import DriverError, NoMachine, PluginError
 from hami_core.local import state
-from hami_core.plugins import Failure, catalogue, settings_classes
+from hami_core.plugins import Answers, Failure, catalogue, settings_classes
+from hami_core.sharing import CoreSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from hami_core.asking import Asker
     from hami_core.local.state import Folder
-    from hami_core.model import DeviceInventory, Machine, Mounts, NodeDevices
+    from hami_core.model import Device, DeviceInventory, Machine, Mounts, NodeDevices
     from hami_core.plugins import Catalogue, Plugins
     from hami_core.settings import Settings
 
@@ -35,6 +38,8 @@ class Host:
     plugins: Plugins
     settings: Settings
     catalogue: Catalogue
+    drivers: Asker
+    strangers: frozenset[str]  # plugins whose devices are those of another machine; they are not asked
     inventories: Mapping[str, DeviceInventory]  # by kind; only kinds that have devices, or faults, here
     failures: tuple[Failure, ...]  # of plugins and devices asked, a sentence each by ``str``; those of loading are the plugins'
     folder: Folder
@@ -57,30 +62,56 @@ class Host:
             for kind in self.inventories
         }
 
+    def usage(self, kind: str) -> Answers:
+        """What the drivers count of one kind now, by plugin."""
+        asked = self.catalogue.kind(kind)
+        return self.drivers.ask_each("hami_usage", self.strangers, kind=asked, settings=self.settings)
 
-def open_host(plugins: Plugins, layers: Sequence[tuple[str, Mapping[str, Any]]], machine: str | None, root: Path) -> Host:
+
+@frozen
+class _Simulated:
+    """A machine, and the plugin that simulates it."""
+
+    machine: Machine
+    plugin: str
+
+
+def open_host(
+    plugins: Plugins,
+    layers: Sequence[tuple[str, Mapping[str, Any]]],
+    machine: str | None,
+    root: Path,
+    drivers: Callable[[Plugins, float], Asker] = Drivers,
+) -> Host:
     """The simulated machine of this name, or described by the TOML file of this path; None: this host.
 
-    ``layers``: settings as ``settings.resolve`` takes them. ``root``: the state folder. NoMachine: no plugin knows it.
-    UserError: it is described wrongly. A host without devices is a host; see ``no_machine``.
+    ``layers``: settings as ``settings.resolve`` takes them. ``root``: the state folder. ``drivers``: who asks the plugins'
+    drivers, made of the plugins and a deadline in seconds. NoMachine: no plugin knows the machine. UserError: it is described
+    wrongly. A host without devices is a host; see ``no_machine``.
     """
     simulated = None if machine is None else _simulated(plugins, machine, root)
-    name = simulated.name if simulated else state.HOST
+    name = simulated.machine.name if simulated else state.HOST
     classes = settings_classes(plugins)
-    node = simulated.name if simulated else this_node()
-    chosen = settings.resolve(classes, layers, node, last=_own_layer(simulated, classes))
+    node = simulated.machine.name if simulated else this_node()
+    own = {} if simulated is None else _led(simulated.machine, classes)
+    led = {path: value for values in own.values() for path, value in values.items()}
+    chosen = settings.resolve(classes, layers, node, last=[(f"machine {name}", led)] if simulated else [])
     kinds = catalogue(plugins, chosen)
-    answers = plugins.ask_each("hami_discover", node=name, settings=chosen)
-    inventories = [one for answer in answers.by_plugin.values() for one in answer]
-    found = {one.kind: one for one in inventories if one.devices or one.faults}
+    strangers = frozenset(kinds.owners.values()) - {simulated.plugin, *own} if simulated else frozenset[str]()
+    asker = drivers(plugins, chosen[CoreSettings].driver_deadline)
+    answers = asker.ask_each("hami_discover", strangers, node=name, settings=chosen)
+    inventories, foreign = _inventories(kinds, answers)
+    found, unasked = _with_health(asker, strangers, kinds, chosen, inventories)
     return Host(
         name=name,
-        machine=simulated,
+        machine=simulated.machine if simulated else None,
         plugins=plugins,
         settings=chosen,
         catalogue=kinds,
+        drivers=asker,
+        strangers=strangers,
         inventories=found,
-        failures=kinds.failures + answers.failures + _faults(kinds, found.values()),
+        failures=kinds.failures + answers.failures + foreign + unasked + _faults(kinds, found.values()),
         folder=state.folder(root, name),
     )
 
@@ -90,11 +121,57 @@ def this_node() -> str:
     return os.uname().nodename
 
 
-def _simulated(plugins: Plugins, name: str, root: Path) -> Machine:
-    machine: Machine | None = plugins.hook.hami_machine(name=name, state=root)
-    if machine is None:
+def _simulated(plugins: Plugins, name: str, root: Path) -> _Simulated:
+    answer = plugins.ask_first("hami_machine", name=name, state=root)
+    if answer is None:
         raise NoMachine(f'machine "{name}": no plugin that is loaded knows it (`hami mock machines` lists those of hami-mock)')
-    return machine
+    plugin, machine = answer
+    return _Simulated(machine, plugin)
+
+
+def _led(machine: Machine, classes: Mapping[str, type[Any]]) -> dict[str, dict[str, str]]:
+    """The plugins that a simulated machine leads to its own devices, and the settings by which it does, above all others.
+
+    Only these and the plugin that simulates it have devices there. What others would find are devices of the real host: such a
+    one could be granted twice, once on each machine.
+    """
+    declared = {owner: {one.path for one in settings.declarations(cls, owner)} for owner, cls in classes.items()}
+    led = {owner: {path: value for path, value in machine.settings if path in paths} for owner, paths in declared.items()}
+    return {owner: values for owner, values in led.items() if values}
+
+
+def _inventories(kinds: Catalogue, answers: Answers) -> tuple[list[DeviceInventory], tuple[Failure, ...]]:
+    """What was discovered, without what is not of a kind of the plugin's own: that is its fault."""
+    own: list[DeviceInventory] = []
+    foreign: list[Failure] = []
+    for plugin, one in ((plugin, one) for plugin, answer in answers.by_plugin.items() for one in answer):
+        owner = kinds.owners.get(one.kind)
+        if owner == plugin:
+            own.append(one)
+        else:
+            whose = f'"{owner}"' if owner else "nobody"
+            fault = f'lists devices of the kind "{one.kind}", which {whose} owns'
+            foreign.append(Failure(plugin, PluginError(plugin, fault, "hami_discover")))
+    return [one for one in own if one.devices or one.faults], tuple(foreign)
+
+
+def _with_health(
+    asker: Asker, strangers: frozenset[str], kinds: Catalogue, chosen: Settings, inventories: Iterable[DeviceInventory]
+) -> tuple[dict[str, DeviceInventory], tuple[Failure, ...]]:
+    """The inventories by kind, with what their owners say of the devices' health now."""
+    found: dict[str, DeviceInventory] = {}
+    failures: tuple[Failure, ...] = ()
+    for one in inventories:
+        ids = tuple(device.id for device in one.devices)
+        answers = asker.ask_each("hami_check_health", strangers, kind=kinds.kind(one.kind), devices=ids, settings=chosen)
+        reasons = {device: reason for answer in answers.by_plugin.values() for device, reason in answer.items()}
+        found[one.kind] = evolve(one, devices=tuple(_judged(device, reasons) for device in one.devices))
+        failures += answers.failures
+    return found, failures
+
+
+def _judged(device: Device, reasons: Mapping[str, str]) -> Device:
+    return evolve(device, sick=reasons.get(device.id) or device.sick)
 
 
 def _faults(kinds: Catalogue, inventories: Iterable[DeviceInventory]) -> tuple[Failure, ...]:
@@ -104,14 +181,6 @@ def _faults(kinds: Catalogue, inventories: Iterable[DeviceInventory]) -> tuple[F
         for found in inventories
         for fault in found.faults
     )
-
-
-def _own_layer(machine: Machine | None, classes: Mapping[str, type[Any]]) -> list[tuple[str, Mapping[str, Any]]]:
-    """The settings that lead the plugins to a simulated machine, above all others, as far as a loaded plugin declares them."""
-    if machine is None:
-        return []
-    declared = {one.path for owner, cls in classes.items() for one in settings.declarations(cls, owner)}
-    return [(f"machine {machine.name}", {path: value for path, value in machine.settings if path in declared})]
 
 
 def no_machine(host: Host, kind: str = "") -> NoMachine:

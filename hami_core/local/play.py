@@ -45,6 +45,7 @@ def play(
     To be called in the main thread, because it listens for signals. UserError, before anything is started or held: a pod asks
     for what cannot be meant, could never fit, or names a program that this host does not have.
     """
+    host.drivers.close()  # all that is needed of them is known, and pods run for long
     asked = [_asks(host, pod, named=len(pods) > 1) for pod in pods]
     for pod in pods:
         _check_programs(host, pod)

@@ -114,7 +114,7 @@ def _usage(host: Host, held: Iterable[str]) -> tuple[Used, tuple[str, ...]]:
     used: dict[str, Mapping[tuple[str, int], int]] = {}
     faults: list[str] = []
     for kind in sorted(set(held) & set(host.inventories)):
-        answers = host.plugins.ask_each("hami_usage", kind=host.catalogue.kind(kind), settings=host.settings)
+        answers = host.usage(kind)
         faults += [str(failure) for failure in answers.failures]
         for usage in answers.by_plugin.values():
             by_process: defaultdict[tuple[str, int], int] = defaultdict(int)

@@ -177,8 +177,7 @@ class PluginContract:
         if declared is None:
             return
         for field in attrs.fields(declared):
-            declaration = field.metadata.get(Declaration)
-            assert declaration, f"{declared}.{field.name} is not made by hami_core.settings.setting"
+            declaration = field.metadata[Declaration]  # or the plugin would not have been loaded
             assert declaration.doc, f"the setting {declaration.path} does not say what it does"
             if declaration.default != "":
                 resolve({NAME: declared}, [(f"{declaration.path}'s own default", {declaration.path: declaration.default})])

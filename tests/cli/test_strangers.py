@@ -36,12 +36,22 @@ def installed(folder: Path, name: str, code: str) -> Mapping[str, str]:
     return {"PYTHONPATH": str(folder)}
 
 
-def test_a_strangers_device_is_run_on_beside_the_simulated_ones(t4: Node, tmp_path: Path) -> None:
-    env = installed(tmp_path / "site", "acme", GOOD)
+def test_a_strangers_device_is_run_on_beside_those_of_others(host: Node, tmp_path: Path) -> None:
+    env = {**installed(tmp_path / "site", "acme", GOOD), "HAMI_SET": "mock.devices=1"}
 
-    done = t4.hami_anew("run", "--kind", "acme", "--", "sh", "-c", "echo $ACME_VISIBLE_CARDS $NVIDIA_VISIBLE_DEVICES", env=env)
+    done = host.hami_anew("run", "--kind", "acme", "--", "sh", "-c", "echo $ACME_VISIBLE_CARDS $MOCK_VISIBLE_DEVICES", env=env)
 
     assert (done.status, done.stdout) == (0, "acme0 void\n")
+
+
+def test_a_simulated_machine_has_no_device_of_the_host(t4: Node, tmp_path: Path) -> None:
+    env = installed(tmp_path / "site", "acme", GOOD)
+
+    shown = t4.hami_anew("devices", "-o", "json", env=env)
+    refused = t4.hami_anew("run", "--kind", "acme", "--", "true", env=env)
+
+    assert [one["kind"] for one in shown.document["devices"]] == ["nvidia"]
+    assert (refused.status, refused.stderr) == (125, "hami: the simulated machine t4-node has no acme device\n")
 
 
 def test_two_owners_of_a_name_stop_every_command_that_needs_names(t4: Node, tmp_path: Path) -> None:
@@ -80,11 +90,56 @@ def test_a_broken_plugin_is_reported_and_the_others_work(t4: Node, tmp_path: Pat
     assert reason in warning
 
 
-def test_a_plugin_that_fails_when_asked_hides_no_other(t4: Node, tmp_path: Path) -> None:
+def test_a_plugin_that_fails_when_asked_hides_no_other(host: Node, tmp_path: Path) -> None:
     broken = GOOD.replace("    return [DeviceInventory", "    raise OSError('card fell out')\n    return [DeviceInventory")
-    env = installed(tmp_path / "site", "acme", broken)
+    env = {**installed(tmp_path / "site", "acme", broken), "HAMI_SET": "mock.devices=1"}
 
-    done = t4.hami_anew("devices", "-o", "json", env=env)
+    done = host.hami_anew("devices", "-o", "json", env=env)
 
-    assert [one["kind"] for one in done.document["devices"]] == ["nvidia"]
+    assert [one["kind"] for one in done.document["devices"]] == ["mock"]
     assert done.stderr == 'hami: plugin "acme": OSError: card fell out\n'
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fault"),
+    [
+        (
+            "return DeviceInventory('acme', ())",
+            "hami_discover: answers DeviceInventory where a list of DeviceInventory belongs",
+        ),
+        ("return [DeviceInventory('amce', ())]", 'hami_discover: lists devices of the kind "amce", which nobody owns'),
+        ("return [DeviceInventory('mock', ())]", 'hami_discover: lists devices of the kind "mock", which "mock" owns'),
+    ],
+    ids=["no list", "an unknown kind", "another's kind"],
+)
+def test_an_answer_that_is_none_is_its_plugins_fault(host: Node, tmp_path: Path, wrong: str, fault: str) -> None:
+    code = GOOD.replace("    return [DeviceInventory", f"    {wrong}\n    return [DeviceInventory")
+    env = {**installed(tmp_path / "site", "acme", code), "HAMI_SET": "mock.devices=1"}
+
+    done = host.hami_anew("devices", "-o", "json", env=env)
+
+    assert [one["kind"] for one in done.document["devices"]] == ["mock"]
+    assert done.stderr == f'hami: plugin "acme": hook {fault}\n'
+
+
+def test_a_driver_that_hangs_costs_its_deadline_and_the_others_answer(host: Node, tmp_path: Path) -> None:
+    hangs = GOOD.replace("    return [DeviceInventory", "    import time; time.sleep(3600)\n    return [DeviceInventory")
+    env = {**installed(tmp_path / "site", "acme", hangs), "HAMI_SET": "mock.devices=1,driver.deadlineSeconds=0.5"}
+
+    done = host.hami_anew("devices", "-o", "json", env=env)
+
+    assert [one["kind"] for one in done.document["devices"]] == ["mock"]
+    assert done.stderr == "hami: acme: hami_discover gave no answer within 0.5 s, and was given up\n"
+
+
+def test_a_driver_that_crashes_or_prints_spoils_no_answer(host: Node, tmp_path: Path) -> None:
+    crashes = GOOD.replace(
+        "    return [DeviceInventory", "    print('noise'); import ctypes; ctypes.string_at(0)\n    return [Dev", 1
+    )
+    crashes = crashes.replace("[Dev(", "[DeviceInventory(")
+    env = {**installed(tmp_path / "site", "acme", crashes), "HAMI_SET": "mock.devices=1"}
+
+    done = host.hami_anew("devices", "-o", "json", env=env)
+
+    assert [one["kind"] for one in done.document["devices"]] == ["mock"]
+    assert "hami: acme: hami_discover: the process that asked the driver was ended by SIGSEGV\n" in done.stderr

@@ -8,19 +8,25 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import pytest
-from attrs import evolve
+from attrs import evolve, frozen
 
 from hami_core import hookimpl, plugins
 from hami_core.errors import DriverError, PluginError
-from hami_core.model import SHARE, Resources, Splitting
+from hami_core.model import SHARE, DeviceInventory, Kind, Machine, Resources, Splitting
 from hami_core.plugins import Found, Plugins
-from hami_core.settings import Settings, defaults
+from hami_core.settings import defaults, setting
 from tests.core.fleet import ACME, NAMES, a_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 OTHER = Resources(count="other.example/card")
+THREE: Any = 3
+
+
+@frozen
+class AcmeSettings:
+    cards: int = setting("acme.cards", 1, "How many.")
 
 
 def a_plugin(**hooks: Callable[..., Any]) -> ModuleType:
@@ -148,16 +154,16 @@ def _raise(error: Exception) -> Callable[[], NoReturn]:
 
 def test_a_plugin_that_raises_hides_no_sibling() -> None:
     result = load(
-        found("a", a_plugin(hami_discover=lambda node: [node])),
+        found("a", a_plugin(hami_discover=lambda node: [DeviceInventory(node, ())])),
         found("b", a_plugin(hami_discover=_raise(DriverError("b", "no such device", "card-1")))),
         found("c", a_plugin(hami_discover=_raise(RuntimeError("boom")))),
-        found("d", a_plugin(hami_discover=lambda settings: [settings])),
+        found("d", a_plugin(hami_discover=lambda settings: [DeviceInventory(settings, ())])),
         found("e", a_plugin(hami_discover=lambda: None)),
     )
 
     answers = result.ask_each("hami_discover", node="here", settings="set")
 
-    assert answers.by_plugin == {"a": ["here"], "d": ["set"]}
+    assert answers.by_plugin == {"a": [DeviceInventory("here", ())], "d": [DeviceInventory("set", ())]}
     assert sorted(map(str, answers.failures)) == ["b: card-1: no such device", 'plugin "c": RuntimeError: boom']
 
 
@@ -167,8 +173,55 @@ def test_only_none_is_no_answer() -> None:
     assert result.ask_each("hami_discover", node="", settings="").by_plugin == {"a": ()}
 
 
+def test_a_plugin_may_be_left_unasked() -> None:
+    result = load(found("a", a_plugin(hami_discover=_raise(OSError()))), found("b", a_plugin(hami_discover=lambda: ())))
+
+    assert result.ask_each("hami_discover", without=("a",), node="", settings="") == plugins.Answers({"b": ()}, ())
+
+
+@pytest.mark.parametrize(
+    ("hook", "answer", "fault"),
+    [
+        ("hami_kinds", ACME, "answers Kind where a list of Kind belongs"),
+        (
+            "hami_kinds",
+            [evolve(ACME, resources=Resources(count=THREE))],
+            "answers 3 (int) at [0].resources.count where str belongs",
+        ),
+        ("hami_splittings", ["acme"], "answers 'acme' (str) at [0] where Splitting belongs"),
+    ],
+    ids=["no list", "a number for a name", "a name for a value"],
+)
+def test_an_answer_of_another_shape_is_its_plugins_fault_and_the_others_stand(hook: str, answer: object, fault: str) -> None:
+    known = catalogue(found("bad", a_plugin(**{hook: lambda: answer})), found("acme", owner(ACME)))
+
+    assert [str(failure) for failure in known.failures] == [f'plugin "bad": hook {hook}: {fault}']
+    assert known.kinds == (ACME,)
+
+
+@pytest.mark.parametrize("declared", [3, Kind, int], ids=["no class", "no settings", "no attrs"])
+def test_settings_that_are_none_leave_their_plugin_out(declared: object) -> None:
+    result = load(found("bad", a_plugin(hami_settings=lambda: declared)), found("acme", owner(ACME)))
+
+    assert [failure.plugin for failure in result.failures] == ["bad"]
+    assert [loaded.name for loaded in result.loaded] == ["acme"]
+
+
+def test_the_first_answer_is_told_with_whose_it_is() -> None:
+    machine = Machine("toy", "/toy")
+    result = load(found("a", a_plugin(hami_machine=lambda: machine)), found("b", a_plugin(hami_machine=lambda: None)))
+
+    assert result.ask_first("hami_machine", name="toy", state=None) == ("a", machine)
+    assert load().ask_first("hami_machine", name="toy", state=None) is None
+
+
+def test_a_first_answer_of_another_shape_is_its_plugins_fault() -> None:
+    with pytest.raises(PluginError, match=r'plugin "a": hook hami_machine: answers .toy.'):
+        load(found("a", a_plugin(hami_machine=lambda: "toy"))).ask_first("hami_machine", name="toy", state=None)
+
+
 def test_answers_are_in_the_order_of_the_names_however_the_plugins_came() -> None:
-    result = load(*(found(name, a_plugin(hami_discover=lambda: 1)) for name in "cab"))
+    result = load(*(found(name, a_plugin(hami_discover=lambda: ())) for name in "cab"))
 
     assert list(result.ask_each("hami_discover", node="", settings="").by_plugin) == ["a", "b", "c"]
 
@@ -232,7 +285,7 @@ def test_a_plugin_that_cannot_say_its_kinds_is_a_failure_of_the_catalogue_and_hi
 
 
 def test_settings_classes_are_known_by_their_owner() -> None:
-    result = load(found("acme", a_plugin(hami_settings=lambda: Settings)))
+    result = load(found("acme", a_plugin(hami_settings=lambda: AcmeSettings)))
 
     assert list(plugins.settings_classes(result)) == ["acme", "core"]
 

@@ -264,7 +264,7 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
     "field that is no setting": (
         "test_its_settings_are_declared_with_defaults_that_they_allow",
         a_plugin(hami_settings=lambda: Plain, hami_split=lambda: None),
-        "is not made by hami_core.settings.setting",
+        "is not made by setting()",
     ),
     "resource name": (
         "test_its_kinds_are_well_formed",

@@ -17,11 +17,12 @@ from hami_core.local import host, manifest, output, play
 from hami_core.model import Capacity, Device, DeviceInventory, Kind, Machine, Mounts, ProcessUse, Resources, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from hami_core.local.events import Event, Played
     from hami_core.local.host import Host
     from hami_core.local.manifest import PodSpec
+    from hami_core.plugins import Answers, Plugins
 
 KIND = Kind(
     name="acme",
@@ -64,10 +65,23 @@ class Acme:
         return machine if name == "toy" else None
 
 
+class Here:
+    """Asks drivers in this process: a vendor that exists only here can be asked nowhere else."""
+
+    def __init__(self, loaded: Plugins, seconds: float) -> None:
+        self.plugins, self.seconds = loaded, seconds
+
+    def ask_each(self, hook: str, without: Collection[str] = (), **arguments: object) -> Answers:
+        return self.plugins.ask_each(hook, without, **arguments)
+
+    def close(self) -> None:
+        pass
+
+
 def a_host(root: Path, memory: Sequence[int] = (8000,), machine: str | None = None, plugin: Acme | None = None) -> Host:
     """This host with one card for each of ``memory``."""
     found = plugins.Found("acme", "acme", "1", lambda: plugin or Acme(memory))
-    return host.open_host(plugins.load([found], block=""), (), machine, root)
+    return host.open_host(plugins.load([found], block=""), (), machine, root, Here)
 
 
 def a_container(command: Sequence[str] | str = "true", name: str = "main", **more: Any) -> dict[str, Any]:

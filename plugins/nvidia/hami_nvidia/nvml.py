@@ -1,27 +1,21 @@
-"""NVML, through pynvml: the one module that talks to NVIDIA's driver, and only when called.
+"""NVML, through pynvml: the one module that talks to NVIDIA's driver, and only when called. What its answers mean is not here.
 
-Every answer is a plain value. A device that fails is described as far as it answers, and never hides its siblings.
-Optional calls have a fallback: WSL, vGPU guests and Jetson answer NOT_SUPPORTED to much of NVML.
+``Nvml`` is the narrow door: functions by name, errors as one exception with NVML's code. A process has one NVML, because pynvml
+keeps one library in a global; it stays initialised, since attaching to idle GPUs takes a real driver up to a second each.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import pynvml
+from attrs import define, field, frozen
 
 from hami_core.errors import DriverError
-from hami_core.model import Device, DeviceInventory, DeviceUse, ProcessUse, Usage
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-T = TypeVar("T")
-MIB = 1024 * 1024
 LIBRARY = "libnvidia-ml.so.1"
 FOLDERS = (  # below a driver root: a simulated machine, Debian and Ubuntu, Red Hat and SUSE, WSL
     "lib",
@@ -31,38 +25,136 @@ FOLDERS = (  # below a driver root: a simulated machine, Debian and Ubuntu, Red 
     "usr/lib/wsl/lib",
 )
 
+UNINITIALIZED = pynvml.NVML_ERROR_UNINITIALIZED
+INVALID_ARGUMENT = pynvml.NVML_ERROR_INVALID_ARGUMENT
+NOT_SUPPORTED = pynvml.NVML_ERROR_NOT_SUPPORTED
+DRIVER_NOT_LOADED = pynvml.NVML_ERROR_DRIVER_NOT_LOADED
+TIMEOUT = pynvml.NVML_ERROR_TIMEOUT
+FUNCTION_NOT_FOUND = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
+GPU_IS_LOST = pynvml.NVML_ERROR_GPU_IS_LOST
+RESET_REQUIRED = pynvml.NVML_ERROR_RESET_REQUIRED
+VERSION_MISMATCH = pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH
+GPU_NOT_FOUND = pynvml.NVML_ERROR_GPU_NOT_FOUND
 
-def inventory(kind: str, root: str, unsaid_memory: int = 0) -> DeviceInventory | None:
-    """The GPUs of the driver under ``root``, in NVML's order (that of nvidia-smi). None: there is no driver.
+OF_THE_DRIVER = frozenset((UNINITIALIZED, DRIVER_NOT_LOADED, VERSION_MISMATCH))
+"""Codes that say nothing of the device that was asked: no GPU is sick because the driver was upgraded or unloaded."""
 
-    ``unsaid_memory``: MiB of a GPU whose driver does not say, because it shares the host's (GB10, Jetson). 0: it is sick.
-    DriverError: the driver is there and fails as a whole.
+RECOVERY_ACTION = pynvml.NVML_FI_DEV_GET_GPU_RECOVERY_ACTION
+MAX_LINKS = pynvml.NVML_NVLINK_MAX_LINKS
+
+
+class Refused(Exception):
+    """NVML's answer is an error, or this driver has no such function."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(code, text)
+        self.code, self.text = code, text
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@frozen
+class Gpu:
+    """A GPU that says who it is."""
+
+    index: int  # NVML's, which is that of nvidia-smi
+    uuid: str
+    handle: Any
+    bus: str  # as NVML writes it: "00000000:1B:00.0"
+
+
+@define(eq=False)
+class Nvml:
+    """An NVML that is initialised. ``functions``: pynvml, or what stands in for it in a test.
+
+    ``mute``: the indices of GPUs that let a call hang; nobody asks them again in this process.
     """
+
+    functions: Any = pynvml
+    mute: set[int] = field(factory=set)
+
+    def ask(self, function: str, *arguments: Any) -> Any:
+        """The answer of one function. Refused: an error, or a function that this driver or this pynvml does not have."""
+        found = getattr(self.functions, function, None)
+        if found is None:
+            raise Refused(FUNCTION_NOT_FOUND, f"{function} is not known here")
+        try:
+            return found(*arguments)
+        except pynvml.NVMLError as error:
+            raise Refused(error.value, str(error)) from error
+        except pynvml.NVMLLibraryMismatchError as error:
+            raise Refused(FUNCTION_NOT_FOUND, f"{function}: {error}") from error
+
+    def optional(self, function: str, *arguments: Any, default: Any = None) -> Any:
+        """The answer, or a default where there is none: WSL, vGPU guests, Jetson and old drivers refuse much."""
+        try:
+            return self.ask(function, *arguments)
+        except Refused:
+            return default
+
+    def count(self) -> int:
+        """How many GPUs there are. DriverError: not even that is known."""
+        try:
+            return int(self.ask("nvmlDeviceGetCount"))
+        except Refused as error:
+            raise DriverError("nvidia", f"counting devices: {error}") from error
+
+    def gpu(self, index: int) -> Gpu:
+        """The GPU of this index. Refused: it does not say who it is."""
+        handle = self.ask("nvmlDeviceGetHandleByIndex", index)
+        uuid = text(self.ask("nvmlDeviceGetUUID", handle))
+        info = self.optional("nvmlDeviceGetPciInfo", handle)
+        return Gpu(index, uuid, handle, text(info.busId) if info else "")
+
+    def fabric(self, handle: Any) -> Any | None:
+        """The GPU's nvmlGpuFabricInfoV. None: the driver knows of no fabrics."""
+        info = pynvml.c_nvmlGpuFabricInfo_v2_t()
+        return None if self.optional("nvmlDeviceGetGpuFabricInfoV", handle, ctypes.byref(info)) is None else info
+
+
+@define
+class _Process:
+    """The one NVML of this process."""
+
+    path: str = ""
+    nvml: Nvml | None = None
+
+
+_process = _Process()
+
+
+def session(root: str) -> Nvml | None:
+    """The NVML of the driver under ``root``, initialised. None: there is no driver. DriverError: it does not start."""
     path = library(root)
     if path is None:
         return None
-    with _session(path):
-        count = _whole("counting devices", pynvml.nvmlDeviceGetCount)
-        described = [_described(index, root, unsaid_memory) for index in range(count)]
-    return DeviceInventory(
-        kind=kind,
-        devices=tuple(found for found in described if isinstance(found, Device)),
-        faults=tuple(found for found in described if isinstance(found, str)),
-    )
+    if _process.nvml is None or _process.path != path:
+        close()
+        _process.nvml, _process.path = _start(path), path
+    return _process.nvml
 
 
-def usage(root: str) -> Usage:
-    """Memory and utilisation by GPU, and memory by process, as the driver counts them. Empty where there is no driver."""
-    path = library(root)
-    if path is None:
-        return Usage()
-    with _session(path):
-        count = _whole("counting devices", pynvml.nvmlDeviceGetCount)
-        handles = [handle for index in range(count) if (handle := _handle(index)) is not None]
-        return Usage(
-            devices=tuple(use for uuid, handle in handles if (use := _device_use(uuid, handle)) is not None),
-            processes=tuple(use for uuid, handle in handles for use in _processes(uuid, handle)),
-        )
+def close() -> None:
+    """Let NVML go, so that the next session starts anew: a GPU that was lost and found again is seen by that one only."""
+    if _process.nvml is not None:
+        _process.nvml.optional("nvmlShutdown")
+    _process.nvml = None
+
+
+def _start(path: str) -> Nvml:
+    try:
+        pynvml.nvmlLib = ctypes.CDLL(path)  # pynvml itself finds a library by its name only
+    except OSError as error:
+        raise DriverError("nvidia", f"{path} cannot be loaded: {error}") from error
+    pynvml._nvmlGetFunctionPointer_cache.clear()
+    nvml = Nvml()
+    try:
+        nvml.ask("nvmlInit")
+    except Refused as error:
+        hint = "; the driver was upgraded: start anew what uses the old library" if error.code == VERSION_MISMATCH else ""
+        raise DriverError("nvidia", f"nvmlInit: {error}{hint}") from error
+    return nvml
 
 
 def library(root: str) -> str | None:
@@ -80,108 +172,11 @@ def _by_loader() -> str | None:
     return LIBRARY
 
 
-@contextmanager
-def _session(path: str) -> Iterator[None]:
-    """NVML initialised from this very file: pynvml keeps one library a process and finds it by name only."""
-    try:
-        pynvml.nvmlLib = ctypes.CDLL(path)
-    except OSError as error:
-        raise DriverError("nvidia", f"{path} cannot be loaded: {error}") from error
-    pynvml._nvmlGetFunctionPointer_cache.clear()
-    _whole("nvmlInit", pynvml.nvmlInit)
-    try:
-        yield
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _whole(what: str, call: Callable[[], T]) -> T:
-    """A call without which nothing can be said."""
-    try:
-        return call()
-    except pynvml.NVMLError as error:
-        raise DriverError("nvidia", f"{what}: {error}") from error
-
-
-def _described(index: int, root: str, unsaid_memory: int) -> Device | str:
-    """One GPU, or a sentence on why there is nothing to say of it."""
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        uuid = _text(pynvml.nvmlDeviceGetUUID(handle))
-    except pynvml.NVMLError as error:
-        return f"GPU {index} cannot be described: {error}"
-    memory, sick = _memory(handle, unsaid_memory)
-    bus = _optional(lambda: _text(pynvml.nvmlDeviceGetPciInfo(handle).busId), "")
-    capability = _optional(lambda: pynvml.nvmlDeviceGetCudaComputeCapability(handle), None)
-    return Device(
-        id=uuid,
-        index=index,
-        model=_optional(lambda: _text(pynvml.nvmlDeviceGetName(handle)), "unknown"),
-        memory=memory,
-        numa=numa_node(bus, root),
-        bus=bus,
-        capability=".".join(map(str, capability)) if capability else "",
-        sick=sick,
-    )
-
-
-def _memory(handle: Any, unsaid: int) -> tuple[int, str]:
-    """MiB, rounded down, and why they cannot be known."""
-    try:
-        return int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // MIB, ""
-    except pynvml.NVMLError as error:
-        if unsaid and error.value == pynvml.NVML_ERROR_NOT_SUPPORTED:
-            return unsaid, ""
-        return 0, f"memory: {error}"
-
-
-def numa_node(bus: str, root: str) -> int | None:
-    """The NUMA node of a PCI address as NVML writes it ("00000000:1B:00.0"). None: unknown, or the kernel says -1."""
-    domain, _, rest = bus.lower().partition(":")
-    path = Path(root) / "sys/bus/pci/devices" / f"{domain[-4:]}:{rest}" / "numa_node"
-    try:
-        node = int(path.read_text())
-    except (OSError, ValueError):
-        return None
-    return node if node >= 0 else None
-
-
-def _handle(index: int) -> tuple[str, Any] | None:
-    """UUID and handle of one GPU; None: it is too sick to say its name."""
-    try:
-        handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-        return _text(pynvml.nvmlDeviceGetUUID(handle)), handle
-    except pynvml.NVMLError:
-        return None
-
-
-def _device_use(uuid: str, handle: Any) -> DeviceUse | None:
-    used = _optional(lambda: int(pynvml.nvmlDeviceGetMemoryInfo(handle).used), None)
-    if used is None:
-        return None
-    utilisation = _optional(lambda: int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu), None)
-    return DeviceUse(uuid, memory=_mib(used), utilisation=utilisation)
-
-
-def _processes(uuid: str, handle: Any) -> Iterator[ProcessUse]:
-    running: list[Any] = _optional(lambda: pynvml.nvmlDeviceGetComputeRunningProcesses(handle), [])
-    for process in running:
-        used = process.usedGpuMemory
-        yield ProcessUse(device=uuid, pid=process.pid, memory=None if used is None else _mib(used))
-
-
-def _mib(used: int) -> int:
-    """Rounded up: a process that holds anything holds something."""
-    return -(-used // MIB)
-
-
-def _optional(call: Callable[[], T], fallback: T) -> T:
-    try:
-        return call()
-    except pynvml.NVMLError:
-        return fallback
-
-
-def _text(value: str | bytes) -> str:
+def text(value: str | bytes) -> str:
     """pynvml answers text in new versions, bytes in old ones."""
     return value.decode() if isinstance(value, bytes) else value
+
+
+def address(handle: Any) -> int:
+    """What two handles of one GPU have in common: an event names its GPU by a handle of its own."""
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0 if isinstance(handle, ctypes._Pointer) else id(handle)

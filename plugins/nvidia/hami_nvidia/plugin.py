@@ -46,10 +46,9 @@ def hami_kinds(settings: Settings) -> Sequence[Kind]:
 @hookimpl
 def hami_discover(settings: Settings) -> Sequence[DeviceInventory] | None:
     """By NVML, of the driver under the setting's root."""
-    from hami_nvidia import nvml
+    from hami_nvidia.inventory import inventory
 
-    own = settings[NvidiaSettings]
-    found = nvml.inventory(KIND, own.driver_root, own.unsaid_memory)
+    found = inventory(KIND, settings[NvidiaSettings].driver_root, _patience(settings))
     return None if found is None else [found]
 
 
@@ -58,9 +57,14 @@ def hami_usage(kind: Kind, settings: Settings) -> Usage | None:
     """By NVML, of the driver under the setting's root."""
     if kind.name != KIND:
         return None
-    from hami_nvidia import nvml
+    from hami_nvidia.usage import usage
 
-    return nvml.usage(settings[NvidiaSettings].driver_root)
+    return usage(settings[NvidiaSettings].driver_root, _patience(settings))
+
+
+def _patience(settings: Settings) -> float:
+    """Seconds for one GPU: of the driver's time so much that a GPU that hangs leaves enough to tell of the others."""
+    return settings[sharing.CoreSettings].driver_deadline / 4
 
 
 @hookimpl

@@ -1,0 +1,102 @@
+"""Which GPUs there are, and what each says of itself. How they are connected is in ``links``.
+
+A GPU that fails is described as far as it answers; one that does not even say its name is a sentence among the faults.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hami_core.model import Device, DeviceInventory
+from hami_nvidia import links
+from hami_nvidia.nvml import Gpu, Refused, session, text
+from hami_nvidia.patience import NoAnswer, each
+
+if TYPE_CHECKING:
+    from hami_nvidia.nvml import Nvml
+
+MIB = 1024 * 1024
+PATIENCE = 2.5  # seconds for a GPU to answer
+
+
+def inventory(kind: str, root: str, patience: float = PATIENCE) -> DeviceInventory | None:
+    """The GPUs of the driver under ``root``, in NVML's order (that of nvidia-smi). None: there is no driver.
+
+    ``patience``: seconds; a driver whose GPUs hang costs at most three times as much. DriverError: it fails as a whole.
+    """
+    nvml = session(root)
+    return None if nvml is None else taken(nvml, kind, root, patience)
+
+
+def taken(nvml: Nvml, kind: str, root: str, patience: float) -> DeviceInventory:
+    """The inventory that this NVML gives."""
+    gpus, faults = present(nvml, patience)
+    told = each(gpus, lambda gpu: described(nvml, gpu, root), patience)
+    devices = [
+        answer if isinstance(answer, Device) else _silent(nvml, gpu, answer) for gpu, answer in zip(gpus, told, strict=True)
+    ]
+    numa = {device.id: device.numa for device in devices}
+    answering = [gpu for gpu in gpus if gpu.index not in nvml.mute]
+    (wires,) = each([answering], lambda gpus: links.between(nvml, gpus, numa), patience)
+    if isinstance(wires, Exception):
+        faults.append(f"how the GPUs are connected is unknown: {wires}")
+        wires = ()
+    return DeviceInventory(kind, tuple(devices), wires, tuple(faults))
+
+
+def present(nvml: Nvml, patience: float) -> tuple[list[Gpu], list[str]]:
+    """The GPUs that say who they are, and a sentence for each that does not. DriverError: not even their number is known."""
+    asked = [index for index in range(nvml.count()) if index not in nvml.mute]
+    faults = [f"GPU {index} cannot be described: it let an earlier call hang" for index in sorted(nvml.mute)]
+    gpus = []
+    for index, answer in zip(asked, each(asked, nvml.gpu, patience), strict=True):
+        if isinstance(answer, Gpu):
+            gpus.append(answer)
+        else:
+            faults.append(f"GPU {index} cannot be described: {answer}")
+            if isinstance(answer, NoAnswer):
+                nvml.mute.add(index)
+    return gpus, faults
+
+
+def described(nvml: Nvml, gpu: Gpu, root: str) -> Device:
+    """What one GPU says of itself."""
+    memory, sick = _memory(nvml, gpu)
+    capability = nvml.optional("nvmlDeviceGetCudaComputeCapability", gpu.handle)
+    return Device(
+        id=gpu.uuid,
+        index=gpu.index,
+        model=text(nvml.optional("nvmlDeviceGetName", gpu.handle, default="unknown")),
+        memory=memory,
+        numa=numa_node(gpu.bus, root),
+        bus=gpu.bus,
+        capability=".".join(map(str, capability)) if capability else "",
+        sick=sick,
+    )
+
+
+def _memory(nvml: Nvml, gpu: Gpu) -> tuple[int, str]:
+    """MiB, rounded down, and why they cannot be known."""
+    try:
+        return int(nvml.ask("nvmlDeviceGetMemoryInfo", gpu.handle).total) // MIB, ""
+    except Refused as error:
+        return 0, f"memory: {error}"
+
+
+def _silent(nvml: Nvml, gpu: Gpu, why: Exception) -> Device:
+    """A GPU that said its name and nothing more."""
+    if isinstance(why, NoAnswer):
+        nvml.mute.add(gpu.index)
+    return Device(gpu.uuid, gpu.index, model="unknown", memory=0, bus=gpu.bus, sick=str(why) or type(why).__name__)
+
+
+def numa_node(bus: str, root: str) -> int | None:
+    """The NUMA node of a PCI address as NVML writes it ("00000000:1B:00.0"). None: unknown, or the kernel says -1."""
+    domain, _, rest = bus.lower().partition(":")
+    path = Path(root) / "sys/bus/pci/devices" / f"{domain[-4:]}:{rest}" / "numa_node"
+    try:
+        node = int(path.read_text())
+    except (OSError, ValueError):
+        return None
+    return node if node >= 0 else None
