@@ -12,14 +12,16 @@ import pytest
 from hami_core.errors import DriverError
 from hami_mock import machine
 from hami_nvidia import nvml
+from hami_nvidia.inventory import inventory
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 
 def asked(what: str) -> Any:
-    """The value of an expression over ``nvml`` in a process of its own: pynvml keeps its library for the life of one."""
-    script = f"import json; from attrs import asdict; from hami_nvidia import nvml; print(json.dumps({what}))"
+    """The value of an expression over ``inventory`` and ``usage``, in a process of its own: pynvml keeps its library for life."""
+    imports = "import json; from attrs import asdict; from hami_nvidia.inventory import inventory; from hami_nvidia.usage import usage"
+    script = f"{imports}; print(json.dumps({what}))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return json.loads(answer.stdout)
 
@@ -27,7 +29,7 @@ def asked(what: str) -> Any:
 def test_every_gpu_is_described_in_the_drivers_order(tmp_path: Path) -> None:
     installed = machine.install("t4x4", tmp_path / "m")
 
-    found = asked(f"asdict(nvml.inventory('nvidia', {str(installed.folder)!r}))")
+    found = asked(f"asdict(inventory('nvidia', {str(installed.folder)!r}))")
 
     assert [device["id"] for device in found["devices"]] == list(installed.uuids)
     assert found["faults"] == []
@@ -38,13 +40,13 @@ def test_every_gpu_is_described_in_the_drivers_order(tmp_path: Path) -> None:
 def test_two_machines_in_one_process_are_not_mixed_up(tmp_path: Path) -> None:
     one, two = (machine.install(name, tmp_path / name) for name in ("t4-node", "dgx-a100"))
 
-    counts = asked(f"[len(nvml.inventory('nvidia', root).devices) for root in ({str(one.folder)!r}, {str(two.folder)!r})]")
+    counts = asked(f"[len(inventory('nvidia', root).devices) for root in ({str(one.folder)!r}, {str(two.folder)!r})]")
 
     assert counts == [1, 8]
 
 
 def test_a_root_without_a_driver_has_no_inventory(tmp_path: Path) -> None:
-    assert nvml.inventory("nvidia", str(tmp_path)) is None
+    assert inventory("nvidia", str(tmp_path)) is None
 
 
 def test_a_driver_that_does_not_start_is_one_sentence(tmp_path: Path) -> None:
@@ -52,7 +54,7 @@ def test_a_driver_that_does_not_start_is_one_sentence(tmp_path: Path) -> None:
     (installed.folder / "state").unlink()
 
     with pytest.raises(subprocess.CalledProcessError) as caught:
-        asked(f"asdict(nvml.inventory('nvidia', {str(installed.folder)!r}))")
+        asked(f"asdict(inventory('nvidia', {str(installed.folder)!r}))")
 
     assert caught.value.stderr.strip().splitlines()[-1] == ("hami_core.errors.DriverError: nvidia: nvmlInit: Driver Not Loaded")
 
@@ -62,16 +64,7 @@ def test_a_library_that_is_none_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "lib" / nvml.LIBRARY).write_text("not a library")
 
     with pytest.raises(DriverError, match=r"libnvidia-ml\.so\.1 cannot be loaded"):
-        nvml.inventory("nvidia", str(tmp_path))
-
-
-@pytest.mark.parametrize(("text", "node"), [("1\n", 1), ("0\n", 0), ("-1\n", None), ("", None)])
-def test_the_numa_node_is_the_kernels_word(tmp_path: Path, text: str, node: int | None) -> None:
-    folder = tmp_path / "sys/bus/pci/devices/0000:1b:00.0"
-    folder.mkdir(parents=True)
-    (folder / "numa_node").write_text(text)
-
-    assert nvml.numa_node("00000000:1B:00.0", str(tmp_path)) == node
+        inventory("nvidia", str(tmp_path))
 
 
 def test_memory_that_a_process_holds_is_seen_from_outside(tmp_path: Path) -> None:
@@ -88,7 +81,7 @@ input()
     with subprocess.Popen([sys.executable, "-c", holder], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        use = asked(f"asdict(nvml.usage({str(installed.folder)!r}))")
+        use = asked(f"asdict(usage({str(installed.folder)!r}))")
         process.communicate(b"\n")
 
     assert [found["pid"] for found in use["processes"]] == [process.pid]

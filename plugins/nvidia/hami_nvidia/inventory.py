@@ -37,7 +37,8 @@ def taken(nvml: Nvml, kind: str, root: str, patience: float) -> DeviceInventory:
         answer if isinstance(answer, Device) else _silent(nvml, gpu, answer) for gpu, answer in zip(gpus, told, strict=True)
     ]
     numa = {device.id: device.numa for device in devices}
-    answering = [gpu for gpu in gpus if gpu.index not in nvml.mute]
+    mute = nvml.mute()
+    answering = [gpu for gpu in gpus if gpu.index not in mute]
     (wires,) = each([answering], lambda gpus: links.between(nvml, gpus, numa), patience)
     if isinstance(wires, Exception):
         faults.append(f"how the GPUs are connected is unknown: {wires}")
@@ -47,17 +48,23 @@ def taken(nvml: Nvml, kind: str, root: str, patience: float) -> DeviceInventory:
 
 def present(nvml: Nvml, patience: float) -> tuple[list[Gpu], list[str]]:
     """The GPUs that say who they are, and a sentence for each that does not. DriverError: not even their number is known."""
-    asked = [index for index in range(nvml.count()) if index not in nvml.mute]
-    faults = [f"GPU {index} cannot be described: it let an earlier call hang" for index in sorted(nvml.mute)]
+    mute = nvml.mute()
+    asked = [index for index in range(nvml.count()) if index not in mute]
+    faults = [f"GPU {index} cannot be described: an earlier call to it still hangs" for index in sorted(mute)]
     gpus = []
     for index, answer in zip(asked, each(asked, nvml.gpu, patience), strict=True):
         if isinstance(answer, Gpu):
             gpus.append(answer)
         else:
             faults.append(f"GPU {index} cannot be described: {answer}")
-            if isinstance(answer, NoAnswer):
-                nvml.mute.add(index)
+            note(nvml, index, answer)
     return gpus, faults
+
+
+def note(nvml: Nvml, index: int, answer: object) -> None:
+    """Remember a GPU that lets a call hang."""
+    if isinstance(answer, NoAnswer):
+        nvml.hung[index] = answer.hangs
 
 
 def described(nvml: Nvml, gpu: Gpu, root: str) -> Device:
@@ -86,8 +93,7 @@ def _memory(nvml: Nvml, gpu: Gpu) -> tuple[int, str]:
 
 def _silent(nvml: Nvml, gpu: Gpu, why: Exception) -> Device:
     """A GPU that said its name and nothing more."""
-    if isinstance(why, NoAnswer):
-        nvml.mute.add(gpu.index)
+    note(nvml, gpu.index, why)
     return Device(gpu.uuid, gpu.index, model="unknown", memory=0, bus=gpu.bus, sick=str(why) or type(why).__name__)
 
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pynvml
 from attrs import define, field, frozen
 
 from hami_core.errors import DriverError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 LIBRARY = "libnvidia-ml.so.1"
 FOLDERS = (  # below a driver root: a simulated machine, Debian and Ubuntu, Red Hat and SUSE, WSL
@@ -29,6 +32,7 @@ UNINITIALIZED = pynvml.NVML_ERROR_UNINITIALIZED
 INVALID_ARGUMENT = pynvml.NVML_ERROR_INVALID_ARGUMENT
 NOT_SUPPORTED = pynvml.NVML_ERROR_NOT_SUPPORTED
 DRIVER_NOT_LOADED = pynvml.NVML_ERROR_DRIVER_NOT_LOADED
+NO_PERMISSION = pynvml.NVML_ERROR_NO_PERMISSION
 TIMEOUT = pynvml.NVML_ERROR_TIMEOUT
 FUNCTION_NOT_FOUND = pynvml.NVML_ERROR_FUNCTION_NOT_FOUND
 GPU_IS_LOST = pynvml.NVML_ERROR_GPU_IS_LOST
@@ -68,11 +72,11 @@ class Gpu:
 class Nvml:
     """An NVML that is initialised. ``functions``: pynvml, or what stands in for it in a test.
 
-    ``mute``: the indices of GPUs that let a call hang; nobody asks them again in this process.
+    ``hung``: by index of the GPU, whether a call that did not come back in time still hangs; as long nobody asks that GPU.
     """
 
     functions: Any = pynvml
-    mute: set[int] = field(factory=set)
+    hung: dict[int, Callable[[], bool]] = field(factory=dict)
 
     def ask(self, function: str, *arguments: Any) -> Any:
         """The answer of one function. Refused: an error, or a function that this driver or this pynvml does not have."""
@@ -92,6 +96,10 @@ class Nvml:
             return self.ask(function, *arguments)
         except Refused:
             return default
+
+    def mute(self) -> frozenset[int]:
+        """The indices of the GPUs that are not to be asked."""
+        return frozenset(index for index, hangs in self.hung.items() if hangs())
 
     def count(self) -> int:
         """How many GPUs there are. DriverError: not even that is known."""

@@ -20,11 +20,11 @@ B = TypeVar("B")
 
 
 class NoAnswer(Exception):
-    """A call did not come back in time."""
+    """A call did not come back in time. ``hangs``: whether it still has not."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, thread: threading.Thread) -> None:
         super().__init__(seconds)
-        self.seconds = seconds
+        self.seconds, self.hangs = seconds, thread.is_alive
 
     def __str__(self) -> str:
         return f"no answer within {self.seconds:g} s"
@@ -52,5 +52,5 @@ def each(things: Iterable[A], job: Callable[[A], B], seconds: float) -> list[B |
     until = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(until - time.monotonic(), 0))
-    hung = [thread.is_alive() for thread in threads]
-    return [NoAnswer(seconds) if late else call.outcome for late, call in zip(hung, calls, strict=True)]  # type: ignore[misc]
+    pairs = zip(threads, calls, strict=True)
+    return [NoAnswer(seconds, thread) if thread.is_alive() else call.outcome for thread, call in pairs]  # type: ignore[misc]

@@ -11,7 +11,7 @@ from hami_core.model import SHARE, Defaults, Kind, Mounts, Resources
 from hami_nvidia.settings import NvidiaSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import click
 
@@ -50,6 +50,19 @@ def hami_discover(settings: Settings) -> Sequence[DeviceInventory] | None:
 
     found = inventory(KIND, settings[NvidiaSettings].driver_root, _patience(settings))
     return None if found is None else [found]
+
+
+@hookimpl
+def hami_check_health(kind: Kind, devices: Sequence[str], settings: Settings) -> Mapping[str, str] | None:
+    """By what NVML says of each GPU now, and the events since this process was asked first."""
+    if kind.name != KIND:
+        return None
+    from hami_nvidia import xids
+    from hami_nvidia.watch import watch
+
+    own = settings[NvidiaSettings]
+    rules = xids.rules(own.health_ignored, own.health_watched)
+    return watch(own.driver_root).check(devices, rules, own.health_recovery, _patience(settings))
 
 
 @hookimpl

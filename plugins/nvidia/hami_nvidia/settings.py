@@ -158,3 +158,22 @@ class NvidiaSettings:
     resource_priority: str = resource(
         "resourcePriority", "nvidia.com/priority", "Request name for the task's priority: 0 high, 1 low."
     )
+    health_ignored: str = setting(
+        "devicePlugin.disableHealthChecks",
+        "none",
+        'What does not make a GPU unhealthy: "none", "xids" (no Xid does), "all" (nothing but a GPU that does not answer), or numbers '
+        "of Xids. Those that a program causes never do: 8 13 31 43 45 68 69 109 137. As NVIDIA's DP_DISABLE_HEALTHCHECKS.",
+    )
+    health_watched: str = setting(
+        "devicePlugin.enableHealthChecks",
+        "none",
+        'Xids that make a GPU unhealthy whatever else is said of them: "none", "xids" or "all", or numbers. As NVIDIA\'s '
+        "DP_ENABLE_HEALTHCHECKS.",
+    )
+    health_recovery: int = setting(
+        "devicePlugin.healthRecoverySeconds",
+        300,
+        "Seconds without a fault after which a GPU is healthy again. 0: not before whoever watches is started anew.",
+        low=0,
+        high=86400,
+    )

@@ -11,9 +11,9 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from hami_core.model import DeviceUse, ProcessUse, Usage
-from hami_nvidia.inventory import MIB, PATIENCE, present
+from hami_nvidia.inventory import MIB, PATIENCE, note, present
 from hami_nvidia.nvml import session
-from hami_nvidia.patience import NoAnswer, each
+from hami_nvidia.patience import each
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,7 +40,8 @@ def measured(nvml: Nvml, patience: float) -> Usage:
     """The use that this NVML counts; a GPU that does not answer is left out."""
     gpus, _ = present(nvml, patience)
     answers = each(gpus, lambda gpu: (_device(nvml, gpu), _processes(nvml, gpu)), patience)
-    nvml.mute |= {gpu.index for gpu, answer in zip(gpus, answers, strict=True) if isinstance(answer, NoAnswer)}
+    for gpu, answer in zip(gpus, answers, strict=True):
+        note(nvml, gpu.index, answer)
     told = [answer for answer in answers if not isinstance(answer, Exception)]
     return Usage(
         devices=tuple(device for device, _ in told if device is not None),
