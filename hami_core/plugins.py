@@ -15,7 +15,7 @@ import pluggy
 from attrs import frozen
 
 from hami_core import hookspecs, names, settings, shapes, sharing
-from hami_core.errors import HamiError, PluginError, SettingsError
+from hami_core.errors import HamiError, PluginError
 from hami_core.model import SHARE, Kind, Splitting
 
 if TYPE_CHECKING:
@@ -98,8 +98,6 @@ class Plugins:
             try:
                 answer = ask(implementation, {name: arguments[name] for name in implementation.argnames})
                 _refuse_another_shape(implementation.plugin_name, hook, answer)
-            except SettingsError:
-                raise  # the user's mistake, and no plugin's
             except (Exception, SystemExit) as error:  # a stranger's code may raise anything
                 failures.append(Failure(implementation.plugin_name, error))
             else:

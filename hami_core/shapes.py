@@ -37,8 +37,11 @@ def _shape(hook: str) -> Any:
 
 @cache
 def _fields(value_class: Any) -> tuple[tuple[str, Any], ...]:
-    fields = attrs.fields(value_class)
-    return tuple((field.name, eval(field.type, _NAMES)) for field in fields)  # noqa: S307  # the text is our own source's
+    """Names and shapes of a value's fields; types are texts until somebody, such as cattrs, has resolved them."""
+    return tuple(
+        (field.name, eval(field.type, _NAMES) if isinstance(field.type, str) else field.type)  # noqa: S307  # our own source's
+        for field in attrs.fields(value_class)
+    )
 
 
 def _fault(value: Any, shape: Any, path: str) -> str:

@@ -49,6 +49,7 @@ class CoreSettings:
         "Seconds that a plugin's driver has for one answer. Then it is given up, and the other plugins' answers stand.",
         low=0.1,
         high=600.0,
+        per_node=True,
     )
 
 

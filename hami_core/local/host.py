@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from hami_core.asking import Asker
     from hami_core.local.state import Folder
-    from hami_core.model import Device, DeviceInventory, Machine, Mounts, NodeDevices
+    from hami_core.model import Device, DeviceInventory, Kind, Machine, Mounts, NodeDevices
     from hami_core.plugins import Catalogue, Plugins
     from hami_core.settings import Settings
 
@@ -66,6 +66,11 @@ class Host:
         """What the drivers count of one kind now, by plugin."""
         asked = self.catalogue.kind(kind)
         return self.drivers.ask_each("hami_usage", self.strangers, kind=asked, settings=self.settings)
+
+    def health(self, kind: str) -> tuple[dict[str, str], tuple[Failure, ...]]:
+        """Device -> reason for the sick of one kind now, and who could not say; the drivers remember between two calls."""
+        answers = _health(self.drivers, self.strangers, self.catalogue.kind(kind), self.settings, self.inventories[kind])
+        return _reasons(answers), answers.failures
 
 
 @frozen
@@ -162,12 +167,21 @@ def _with_health(
     found: dict[str, DeviceInventory] = {}
     failures: tuple[Failure, ...] = ()
     for one in inventories:
-        ids = tuple(device.id for device in one.devices)
-        answers = asker.ask_each("hami_check_health", strangers, kind=kinds.kind(one.kind), devices=ids, settings=chosen)
-        reasons = {device: reason for answer in answers.by_plugin.values() for device, reason in answer.items()}
-        found[one.kind] = evolve(one, devices=tuple(_judged(device, reasons) for device in one.devices))
+        answers = _health(asker, strangers, kinds.kind(one.kind), chosen, one)
+        found[one.kind] = evolve(one, devices=tuple(_judged(device, _reasons(answers)) for device in one.devices))
         failures += answers.failures
     return found, failures
+
+
+def _health(
+    asker: Asker, strangers: frozenset[str], kind: Kind, chosen: Settings, inventory: DeviceInventory
+) -> Answers:
+    ids = tuple(device.id for device in inventory.devices)
+    return asker.ask_each("hami_check_health", strangers, kind=kind, devices=ids, settings=chosen)
+
+
+def _reasons(answers: Answers) -> dict[str, str]:
+    return {device: reason for answer in answers.by_plugin.values() for device, reason in answer.items()}
 
 
 def _judged(device: Device, reasons: Mapping[str, str]) -> Device:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from hami_core import shapes
@@ -29,6 +32,18 @@ def inventory(**more: object) -> list[DeviceInventory]:
 )
 def test_what_the_hook_promises_is_no_fault(hook: str, answer: object) -> None:
     assert shapes.fault(hook, answer) == ""
+
+
+def test_values_whose_types_were_resolved_by_an_encoder_are_looked_at_as_well() -> None:
+    code = (
+        "from hami_core import shapes, wire; from hami_core.model import DeviceInventory;"
+        "wire.decode(DeviceInventory, wire.encode(DeviceInventory('acme', ())), 'test');"
+        "print(shapes.fault('hami_discover', [DeviceInventory('acme', 3)]))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "answers 3 (int) at [0].devices where a list of Device belongs\n"
 
 
 @pytest.mark.parametrize(

@@ -189,7 +189,7 @@ class FakeNvml:
         return Record(uuid=uuid, instance=instance)
 
     def _nvmlDeviceGetGpuInstanceId(self, mig: Record) -> int:
-        return int(mig.instance)
+        return int(vars(mig)["instance"])
 
     def event(self, index: int, type_: int, data: int = 0, gi: int = WHOLE, ci: int = WHOLE) -> None:
         """Something happens on a GPU."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hami_nvidia.nvml import Nvml
 
 XID, DOUBLE_BIT = health.XID, health.DOUBLE_BIT
-RULES = xids.rules("none", "none")
+RULES = xids.rules((), ())
 RECOVERY = 100.0
 
 
@@ -203,7 +203,7 @@ def test_events_of_an_instance_are_its_own() -> None:
 
 def test_what_settings_leave_out_does_not_count() -> None:
     here = ward()
-    here.rules = xids.rules("all", "none")
+    here.rules = xids.rules(("all",), ())
     here.check()
     here.fake.event(0, XID, 48)
     here.fake.event(0, DOUBLE_BIT)
@@ -309,7 +309,8 @@ CAUSES = st.sampled_from([Finding("remap", "remap"), Finding("answer", "answer")
 def test_a_device_is_sick_as_long_as_a_finding_is_younger_than_the_recovery(
     looks: list[tuple[float, list[Finding]]], recovery: float
 ) -> None:
-    record, now, last = Record(), 0.0, {}
+    record, now = Record(), 0.0
+    last: dict[str, float] = {}
     for step, findings in looks:
         now += step
         record = health.looked(record, findings, now, recovery)

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def asked(what: str) -> Any:
-    """The value of an expression over ``inventory`` and ``usage``, in a process of its own: pynvml keeps its library for life."""
-    imports = "import json; from attrs import asdict; from hami_nvidia.inventory import inventory; from hami_nvidia.usage import usage"
+    """The value of an expression in a process of its own: pynvml keeps its library for the life of one."""
+    imports = "import json; from attrs import asdict; from hami_nvidia.inventory import *; from hami_nvidia.usage import *"
     script = f"{imports}; print(json.dumps({what}))"
     answer = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     return json.loads(answer.stdout)

@@ -1,9 +1,9 @@
 """When a GPU is sick, for what reason, and when it has recovered. Pure: what is asked of the driver, and when, is in ``watch``.
 
-Findings come from two sides. What lasts is seen anew at every look: a GPU that is lost, rows that wait to be remapped, a recovery
-that the driver asks for, calls that fail. What happened once comes as an event: an Xid, an ECC error. A finding makes its device
-sick at once; the device is well again when for ``recovery`` seconds there was no such finding, so that what flickers does not let
-pods in and out. An Xid after which the GPU works again leaves no other trace, and its reason stays as long.
+Findings come from two sides. What lasts is seen anew at every look: a GPU that is lost, rows that wait to be remapped, a
+recovery that the driver asks for, calls that fail. What happened once comes as an event: an Xid, an ECC error. A finding makes
+its device sick at once; the device is well again when for ``recovery`` seconds there was no such finding, so that what flickers
+does not let pods in and out. An Xid after which the GPU works again leaves no other trace, and its reason stays as long.
 """
 
 from __future__ import annotations

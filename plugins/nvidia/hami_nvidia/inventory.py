@@ -31,7 +31,8 @@ def inventory(kind: str, root: str, patience: float = PATIENCE) -> DeviceInvento
 
 def taken(nvml: Nvml, kind: str, root: str, patience: float) -> DeviceInventory:
     """The inventory that this NVML gives."""
-    gpus, faults = present(nvml, patience)
+    gpus, silent = present(nvml, patience)
+    faults = [f"GPU {index} cannot be described: {why}" for index, why in sorted(silent.items())]
     told = each(gpus, lambda gpu: described(nvml, gpu, root), patience)
     devices = [
         answer if isinstance(answer, Device) else _silent(nvml, gpu, answer) for gpu, answer in zip(gpus, told, strict=True)
@@ -46,19 +47,18 @@ def taken(nvml: Nvml, kind: str, root: str, patience: float) -> DeviceInventory:
     return DeviceInventory(kind, tuple(devices), wires, tuple(faults))
 
 
-def present(nvml: Nvml, patience: float) -> tuple[list[Gpu], list[str]]:
-    """The GPUs that say who they are, and a sentence for each that does not. DriverError: not even their number is known."""
-    mute = nvml.mute()
-    asked = [index for index in range(nvml.count()) if index not in mute]
-    faults = [f"GPU {index} cannot be described: an earlier call to it still hangs" for index in sorted(mute)]
+def present(nvml: Nvml, patience: float) -> tuple[list[Gpu], dict[int, str]]:
+    """The GPUs that say who they are, and by index why the others do not. DriverError: not even their number is known."""
+    silent = dict.fromkeys(nvml.mute(), "an earlier call to it still hangs")
+    asked = [index for index in range(nvml.count()) if index not in silent]
     gpus = []
     for index, answer in zip(asked, each(asked, nvml.gpu, patience), strict=True):
         if isinstance(answer, Gpu):
             gpus.append(answer)
         else:
-            faults.append(f"GPU {index} cannot be described: {answer}")
+            silent[index] = str(answer)
             note(nvml, index, answer)
-    return gpus, faults
+    return gpus, silent
 
 
 def note(nvml: Nvml, index: int, answer: object) -> None:

@@ -14,6 +14,7 @@ from attrs import frozen
 from hami_core import names
 from hami_core.errors import DriverError, UserError
 from hami_nvidia import contexts, nvml
+from hami_nvidia.usage import usage
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,7 +57,7 @@ def figures(measured: Sequence[Measured]) -> dict[str, int]:
 
 
 def _context(device: Device, root: str) -> int:
-    before = _used(nvml.usage(root), device.id)
+    before = _used(usage(root), device.id)
     words = [sys.executable, "-m", "hami_nvidia.hold_context", _libcuda(root), device.id]
     env = {name: value for name, value in os.environ.items() if name not in HIDING}
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env) as child:
@@ -64,7 +65,7 @@ def _context(device: Device, root: str) -> int:
             answer = _answer(child)
             if answer != "ready":
                 raise DriverError("nvidia", f"no context: {answer or f'no answer in {PATIENCE} s'}", device.id)
-            found = nvml.usage(root)
+            found = usage(root)
         finally:
             child.kill()
     own = [use.memory for use in found.processes if (use.device, use.pid) == (device.id, child.pid)]

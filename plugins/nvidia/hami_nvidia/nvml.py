@@ -76,6 +76,7 @@ class Nvml:
     """
 
     functions: Any = pynvml
+    known: dict[str, int] = field(factory=dict)  # uuid -> index, of all that ever said who they are
     hung: dict[int, Callable[[], bool]] = field(factory=dict)
 
     def ask(self, function: str, *arguments: Any) -> Any:
@@ -112,6 +113,7 @@ class Nvml:
         """The GPU of this index. Refused: it does not say who it is."""
         handle = self.ask("nvmlDeviceGetHandleByIndex", index)
         uuid = text(self.ask("nvmlDeviceGetUUID", handle))
+        self.known[uuid] = index
         info = self.optional("nvmlDeviceGetPciInfo", handle)
         return Gpu(index, uuid, handle, text(info.busId) if info else "")
 

@@ -1,7 +1,7 @@
 """Watching the GPUs of one driver over time: events since the last look, a look at each GPU, and the records that both feed.
 
-``Watch`` has one owner, the process that is asked for health again and again; what findings mean is in ``health``. Events are heard
-from the first look on: what happened before shows in what a GPU says of itself, or not at all.
+``Watch`` has one owner, the process that is asked for health again and again; what findings mean is in ``health``. Events are
+heard from the first look on: what happened before shows in what a GPU says of itself, or not at all.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class Watch:
     closed: Callable[[], None] = nvml.close
     clock: Callable[[], float] = time.monotonic
     records: dict[str, Record] = field(factory=dict)
+    _indices: dict[str, int] = field(factory=dict)  # by uuid, as last seen
     _nvml: Nvml | None = None
     _events: Any = None  # the event set of _nvml
     _hearing: Backoff = field(factory=Backoff)
@@ -75,7 +76,8 @@ class Watch:
         driver = self._session(now)
         if driver is None:
             return {}
-        gpus, _ = present(driver, patience)
+        gpus, silent = present(driver, patience)
+        self._indices |= driver.known
         looks = each(gpus, lambda gpu: look(driver, gpu), patience)
         for gpu, answer in zip(gpus, looks, strict=True):
             note(driver, gpu.index, answer)
@@ -89,7 +91,8 @@ class Watch:
         found = {gpu.uuid: _findings(answer, rules) for gpu, answer in zip(gpus, looks, strict=True)}
         for device in devices:
             if device not in found and device not in parent:
-                found[device] = (Finding("answer", "the driver does not list it"),)
+                why = silent.get(self._indices.get(device, -1), "the driver does not list it")
+                found[device] = (Finding("answer", why),)
         self._lost = any(finding.cause == "answer" for findings in found.values() for finding in findings)
         for device in {*devices, *found}:
             record = health.happened(self.records.get(device, Record()), events.get(device, ()), rules, now)

@@ -1,4 +1,4 @@
-"""What each Xid means for the GPU that reports it: data, after NVIDIA's catalogue of Xid errors, and the settings that overrule it.
+"""What each Xid means for the GPU that reports it: data, after NVIDIA's catalogue of Xid errors, and who overrules it.
 
 An Xid is the driver's word for something that went wrong. Most are the fault of the program that ran; some ask for a reset; one
 says that the GPU is gone. An Xid that no list names makes the GPU unhealthy, as it does for NVIDIA's own device plugin.
@@ -6,16 +6,13 @@ says that the GPU is gone. An Xid that no list names makes the GPU unhealthy, as
 
 from __future__ import annotations
 
-import re
 from enum import Enum
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from hami_core.errors import SettingsError
-
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 
 class Effect(Enum):
@@ -75,25 +72,18 @@ class Rules:
         return Effect.LOST if xid in LOST else Effect.SICK
 
 
-def rules(disabled: str, enabled: str) -> Rules:
+def rules(disabled: Collection[str], enabled: Collection[str]) -> Rules:
     """The rules that two settings make, with the meaning of NVIDIA's DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS.
 
-    Each is "none", "all", "xids", or a list of numbers with commas or blanks between. SettingsError: something else.
+    Each is of numbers, "xids" and "all"; what is enabled wins.
     """
-    ignored = _listed(disabled, "devicePlugin.disableHealthChecks")
-    watched = _listed(enabled, "devicePlugin.enableHealthChecks")
-    return Rules(ignored, watched or frozenset(), every=watched is None, nothing="all" in disabled.lower())
-
-
-def _listed(text: str, path: str) -> frozenset[int] | None:
-    """The numbers of a list; None: all."""
-    words = [word for word in re.split(r"[,\s]+", text.lower()) if word and word != "none"]
-    if {"all", "xids"}.intersection(words):
-        return None
-    wrong = next((word for word in words if not word.isascii() or not word.isdigit()), None)
-    if wrong is not None:
-        raise SettingsError(path, f'"{wrong}" is no Xid; write "none", "all", "xids", or numbers such as "13 31"', "health")
-    return frozenset(map(int, words))
+    every = {"xids", "all"}
+    return Rules(
+        ignored=None if every.intersection(disabled) else frozenset(map(int, disabled)),
+        watched=frozenset(int(word) for word in enabled if word not in every),
+        every=bool(every.intersection(enabled)),
+        nothing="all" in disabled,
+    )
 
 
 def words(xid: int) -> str:
