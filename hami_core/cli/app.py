@@ -109,7 +109,16 @@ def _sentence(error: Exception) -> str:
 def _register() -> None:
     from hami_core.cli import config, devices, health, play, plugins, ps, run, topology
 
-    for command in (play.play, run.run, ps.ps, devices.devices, topology.topology, health.health, plugins.plugins, config.config):
+    for command in (
+        play.play,
+        run.run,
+        ps.ps,
+        devices.devices,
+        topology.topology,
+        health.health,
+        plugins.plugins,
+        config.config,
+    ):
         hami.add_command(command)
 
 

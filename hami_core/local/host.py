@@ -173,9 +173,7 @@ def _with_health(
     return found, failures
 
 
-def _health(
-    asker: Asker, strangers: frozenset[str], kind: Kind, chosen: Settings, inventory: DeviceInventory
-) -> Answers:
+def _health(asker: Asker, strangers: frozenset[str], kind: Kind, chosen: Settings, inventory: DeviceInventory) -> Answers:
     ids = tuple(device.id for device in inventory.devices)
     return asker.ask_each("hami_check_health", strangers, kind=kind, devices=ids, settings=chosen)
 

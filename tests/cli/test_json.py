@@ -70,6 +70,8 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
         found["hami nvidia measure-context"].append(node.ask("nvidia", "measure-context"))
         found["hami mock machines"].append(node.ask("mock", "machines"))
         _faults(on("a-machine.toml"), found)
+        found["hami health"].append(node.ask("health"))
+        found["hami topology"].append(on("t4x4").ask("topology"))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Every console block of docs/local.md and docs/settings.md is run, and the tables of the first are the code's."""
+"""Every console block of docs/local.md, docs/settings.md and docs/devices.md is run; the tables of the first are the code's."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/local.md").read_text()
-CONSOLE = re.findall(r"```console\n(.*?)\n```", TEXT + (ROOT / "docs/settings.md").read_text(), re.DOTALL)
+PAGES = TEXT + (ROOT / "docs/settings.md").read_text() + (ROOT / "docs/devices.md").read_text()
+CONSOLE = re.findall(r"```console\n(.*?)\n```", PAGES, re.DOTALL)
 BLOCKS = [block.removeprefix("$ ").split("\n$ ") for block in CONSOLE]
 
 

@@ -356,6 +356,40 @@ def a_pod_without_a_policy_is_placed_by_the_default_of_nodes(on: OnMachine) -> N
     assert chosen == {"binpack": 1, "spread": 0}
 
 
+# --- How a driver is asked, and when a device is sick -------------------------------------------------------------------
+
+
+@proves("driver.deadlineSeconds")
+def a_driver_that_hangs_is_given_up_after_the_deadline(on: OnMachine) -> None:
+    node = on("t4-node")
+    node.hami("mock", "fault", "add", "hang", "--call", "nvmlInit*")
+
+    done = node.hami("--set", "driver.deadlineSeconds=0.4", "devices")
+
+    assert done.stderr.splitlines()[0] == "hami: nvidia: hami_discover gave no answer within 0.4 s, and was given up"
+
+
+@proves("devicePlugin.disableHealthChecks", "devicePlugin.enableHealthChecks", "devicePlugin.healthRecoverySeconds")
+def the_xids_that_settings_name_count_or_not_and_as_long_as_they_say(on: OnMachine) -> None:
+    """Of four GPUs each reports one Xid: 48 counts unless it is left out, 13 counts if it is asked for; and then no more."""
+    node = on("t4x4")
+    rules = (
+        "devicePlugin.disableHealthChecks=48",
+        "devicePlugin.enableHealthChecks=13",
+        "devicePlugin.healthRecoverySeconds=1",
+    )
+    sets = [word for rule in rules for word in ("--set", rule)]
+    watching = node.start(*sets, "health", "--watch", "--every", "0.1")
+    watching.until("nvidia 3")
+    for gpu, xid in enumerate((48, 31, 13, 79)):
+        node.hami("mock", "xid", str(gpu), str(xid))
+
+    told = [watching.until("sick"), watching.until("sick"), watching.until("well"), watching.until("well")]
+
+    assert [line.split()[2] for line in told] == ["2", "3", "2", "3"]
+    assert [line.partition("sick: ")[2] for line in told[:2]] == ["Xid 13", "Xid 79: the GPU has fallen off the bus"]
+
+
 EACH = list(dict.fromkeys(PROOFS.values()))
 
 

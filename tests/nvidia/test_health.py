@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from hami_nvidia.nvml import Nvml
 
 XID, DOUBLE_BIT = health.XID, health.DOUBLE_BIT
-RULES = xids.rules((), ())
+RULES = xids.rules("none", "none")
 RECOVERY = 100.0
 
 
@@ -203,7 +203,7 @@ def test_events_of_an_instance_are_its_own() -> None:
 
 def test_what_settings_leave_out_does_not_count() -> None:
     here = ward()
-    here.rules = xids.rules(("all",), ())
+    here.rules = xids.rules("all", "none")
     here.check()
     here.fake.event(0, XID, 48)
     here.fake.event(0, DOUBLE_BIT)

@@ -20,7 +20,7 @@ NAME = Form(  # https://kubernetes.io/docs/concepts/configuration/manage-resourc
     "a resource name with a domain of yours, like example.com/vgpu",
 )
 UUID = Form(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID as nvidia-smi -L prints it (GPU-5f2a0c1e-...)")
-XIDS = Form(r"[0-9]{1,5}|xids|all", 'the number of an Xid, or "xids", or "all"')
+XIDS = Form(r"none|xids|all|[0-9]{1,5}([ ,]+[0-9]{1,5})*", '"none", "xids", "all", or numbers of Xids as in "13 31"')
 
 
 def resource(path: str, default: str, doc: str) -> Any:
@@ -159,20 +159,19 @@ class NvidiaSettings:
     resource_priority: str = resource(
         "resourcePriority", "nvidia.com/priority", "Request name for the task's priority: 0 high, 1 low."
     )
-    health_ignored: tuple[str, ...] = setting(
+    health_ignored: str = setting(
         "devicePlugin.disableHealthChecks",
-        (),
-        'What does not make a GPU unhealthy: numbers of Xids; "xids", no Xid does; "all", nothing does but that it does not '
-        "answer. Xids that a program causes never do: 8 13 31 43 45 68 69 109 137. NVIDIA's DP_DISABLE_HEALTHCHECKS.",
-        item=str,
+        "none",
+        'What does not make a GPU unhealthy: numbers of Xids, as in "13,31" or "13 31"; "xids", no Xid does; "all", nothing '
+        "does but that it does not answer. Xids that a program causes never do: 8, 13, 31, 43, 45, 68, 69, 109, 137. NVIDIA's "
+        "DP_DISABLE_HEALTHCHECKS.",
         form=XIDS,
         per_node=True,
     )
-    health_watched: tuple[str, ...] = setting(
+    health_watched: str = setting(
         "devicePlugin.enableHealthChecks",
-        (),
+        "none",
         'Xids that make a GPU unhealthy whatever else is said of them: numbers, or "all". NVIDIA\'s DP_ENABLE_HEALTHCHECKS.',
-        item=str,
         form=XIDS,
         per_node=True,
     )

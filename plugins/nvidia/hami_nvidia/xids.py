@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Mapping
 
 
 class Effect(Enum):
@@ -51,6 +51,8 @@ WORDS: Mapping[int, str] = {
 }
 """The Xids that a person is told about in words, shortened from the catalogue."""
 
+EVERY = ("xids", "all")
+
 
 @frozen
 class Rules:
@@ -72,18 +74,21 @@ class Rules:
         return Effect.LOST if xid in LOST else Effect.SICK
 
 
-def rules(disabled: Collection[str], enabled: Collection[str]) -> Rules:
+def rules(disabled: str, enabled: str) -> Rules:
     """The rules that two settings make, with the meaning of NVIDIA's DP_DISABLE_HEALTHCHECKS and DP_ENABLE_HEALTHCHECKS.
 
-    Each is of numbers, "xids" and "all"; what is enabled wins.
+    Each is "none", "xids", "all", or numbers with commas or blanks between; what is enabled wins.
     """
-    every = {"xids", "all"}
     return Rules(
-        ignored=None if every.intersection(disabled) else frozenset(map(int, disabled)),
-        watched=frozenset(int(word) for word in enabled if word not in every),
-        every=bool(every.intersection(enabled)),
-        nothing="all" in disabled,
+        ignored=None if disabled in EVERY else _numbers(disabled),
+        watched=_numbers(enabled),
+        every=enabled in EVERY,
+        nothing=disabled == "all",
     )
+
+
+def _numbers(text: str) -> frozenset[int]:
+    return frozenset(int(word) for word in text.replace(",", " ").split() if word.isdigit())
 
 
 def words(xid: int) -> str:
