@@ -45,7 +45,8 @@ def found(host: Host) -> Health:
 
 def look(host: Host, before: Health) -> Health:
     """What the drivers say now; of those that do not answer what they said before."""
-    reasons, failures = dict(before.reasons), ()
+    reasons = dict(before.reasons)
+    failures: tuple[Failure, ...] = ()
     for kind in host.inventories:
         told, failed = host.health(kind)
         failures = (*failures, *failed)

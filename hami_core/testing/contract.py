@@ -33,7 +33,7 @@ from hypothesis import HealthCheck, Phase, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from hami_core import placement, plugins, table
+from hami_core import placement, plugins, shapes, table
 from hami_core.errors import DriverError, HamiError, ValidationError
 from hami_core.model import (
     ID,
@@ -234,8 +234,9 @@ class PluginContract:
             found = own.function(*(arguments[name] for name in own.argnames)) if own else None
         except DriverError:
             return  # the driver is there and fails as a whole: allowed, and nothing to look at
+        fault = shapes.fault("hami_discover", found)
+        assert not fault, f"hami_discover {fault}"
         for inventory in found or ():
-            assert isinstance(inventory, DeviceInventory), f"hami_discover gives a {type(inventory).__name__}, not inventories"
             assert self._catalogue.owners.get(inventory.kind) == NAME, (
                 f"hami_discover lists {inventory.kind}, no kind of the plugin"
             )
@@ -244,7 +245,36 @@ class PluginContract:
             assert all(ids), "hami_discover lists a device without an id"
             wrong = [link for link in inventory.links if link.a >= link.b or not {link.a, link.b} <= set(ids)]
             assert not wrong, f"{wrong[0]} must be between two listed devices, the smaller id first"
-            assert pickle.loads(pickle.dumps(inventory)) == inventory, "an inventory does not survive pickling"  # noqa: S301
+            assert _sent(inventory, "an inventory") == inventory, "an inventory does not survive pickling"
+
+    def test_its_settings_can_be_sent_to_another_process(self) -> None:
+        """Hooks that touch a driver are asked there, and get them."""
+        _sent(self._settings, "the settings of the plugin")
+
+    def test_its_health_and_use_have_their_shape_and_can_be_sent_to_another_process(self) -> None:
+        """Asked of the contract's devices; hami_check_health names no other, and gives a reason for each."""
+        for kind in self._catalogue.kinds:
+            mine = self.inventory if self.inventory and self.inventory.kind == kind.name else DeviceInventory(kind.name, ())
+            devices = tuple(device.id for device in mine.devices)
+            health = self._driver_answer("hami_check_health", kind=kind, devices=devices) or {}
+            strangers = set(health) - set(devices)
+            assert not strangers, f"hami_check_health speaks of {strangers}, which it was not asked about"
+            assert all(health.values()), "hami_check_health calls a device sick without a reason"
+            self._driver_answer("hami_usage", kind=kind)
+
+    def _driver_answer(self, hook: str, **arguments: object) -> Any:
+        """What the plugin itself says, of the right shape and sent once; None: it has no such hook, or its driver fails."""
+        own = self._own(hook)
+        if own is None:
+            return None
+        arguments = {"settings": self._settings, **arguments}
+        try:
+            answer = own.function(*(arguments[name] for name in own.argnames))
+        except DriverError:
+            return None
+        fault = shapes.fault(hook, answer)
+        assert not fault, f"{hook} {fault}"
+        return _sent(answer, f"the answer of {hook}")
 
     @repeatedly
     @given(st.data())
@@ -439,6 +469,14 @@ if "numpy" in sys.modules:
 elif loaded:
     print("loads the library", loaded[0])
 """
+
+
+def _sent(value: Any, what: str) -> Any:
+    """The value as another process would get it."""
+    try:
+        return pickle.loads(pickle.dumps(value))  # noqa: S301  # what was written in this line
+    except Exception as error:
+        raise AssertionError(f"{what} cannot be sent to another process: {error}") from error
 
 
 def _pod(limits: Mapping[str, object]) -> dict[str, Any]:

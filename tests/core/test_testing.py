@@ -240,6 +240,14 @@ class Plain:
 ALTERNATE = forgetful()
 BARE = Resources(count="acme.example/card")
 
+def settings_of_a_function() -> type[Any]:
+    @frozen
+    class Local:
+        cards: int = setting("acme.cards", 1, "How many.")
+
+    return Local
+
+
 BROKEN: dict[str, tuple[str, Any, str]] = {
     "misspelt hook": (
         "test_it_loads_and_has_a_hook",
@@ -324,7 +332,22 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
     "discovers one inventory": (
         "test_what_it_discovers_is_of_its_kinds_and_can_be_sent_to_another_process",
         a_plugin(hami_discover=lambda: [a_device()]),
-        "hami_discover gives a Device, not inventories",
+        "hami_discover answers Device at [0] where DeviceInventory belongs",
+    ),
+    "settings that cannot be sent": (
+        "test_its_settings_can_be_sent_to_another_process",
+        a_plugin(hami_settings=settings_of_a_function),
+        "the settings of the plugin cannot be sent to another process",
+    ),
+    "health of a number": (
+        "test_its_health_and_use_have_their_shape_and_can_be_sent_to_another_process",
+        a_plugin(hami_check_health=lambda kind: {"d0": 1} if kind.name == "acme" else None),
+        "hami_check_health answers 1 (int) at ['d0'] where str belongs",
+    ),
+    "health of another": (
+        "test_its_health_and_use_have_their_shape_and_can_be_sent_to_another_process",
+        a_plugin(hami_check_health=lambda kind: {"d9": "hot"} if kind.name == "acme" else None),
+        "hami_check_health speaks of {'d9'}, which it was not asked about",
     ),
     "discovers another kind": (
         "test_what_it_discovers_is_of_its_kinds_and_can_be_sent_to_another_process",
