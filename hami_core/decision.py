@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import field, frozen
 
-from hami_core import requests, table
+from hami_core import requests, shapes, table
 from hami_core.errors import HamiError, PluginError, ValidationError
 from hami_core.model import SPLITTING, NodeDevices, Reason
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 FITS = np.int8(Reason.FITS)
 _LAST = np.int8(127)  # above every reason
 _NOBODY: Mapping[str, Collection[str]] = {}
+WITHOUT_ARRAYS = frozenset(("hami_parse", "hami_split", "hami_grant"))  # hooks whose answers are looked at, all plain values
 
 
 @frozen
@@ -267,13 +268,23 @@ def _container_and_kind(share: Share) -> tuple[str, str]:
 
 
 def _answer(hook: HookCaller, **arguments: object) -> Any:
-    """The answer to one question. PluginError: somebody raised what is no error of ours; it names whose plugin that was."""
+    """The answer to one question. PluginError: somebody raised what is no error of ours, or answered what is no answer."""
     try:
-        return hook(**arguments)
+        answer = hook(**arguments)
     except HamiError:
         raise
     except Exception as error:  # a stranger's code may raise anything
         raise PluginError(_culprit(hook, error), f"{type(error).__name__}: {error}", hook.name) from error
+    if hook.name in WITHOUT_ARRAYS and (fault := shapes.fault(hook.name, answer)):
+        raise PluginError(_answerer(hook, arguments), fault, hook.name)
+    return answer
+
+
+def _answerer(hook: HookCaller, arguments: Mapping[str, object]) -> str:
+    """Whose answer it was: decisions are pure, so they can be asked again."""
+    asked = reversed(hook.get_hookimpls())  # pluggy's order
+    answers = ((one.plugin_name, one.function(*(arguments[name] for name in one.argnames))) for one in asked)
+    return next(plugin for plugin, answer in answers if answer is not None)
 
 
 def _culprit(hook: HookCaller, error: Exception) -> str:

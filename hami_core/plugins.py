@@ -106,12 +106,21 @@ class Plugins:
         return Answers(dict(sorted(answers.items())), tuple(failures))
 
     def ask_first(self, hook: str, **arguments: object) -> tuple[str, Any] | None:
-        """The first answer to a first-result hook, and whose it is. None: nobody has one. What is raised is raised."""
+        """The first answer to a first-result hook, and whose it is. None: nobody has one.
+
+        PluginError: what is raised is no error of ours, or the answer has another shape than the hook's.
+        """
         for implementation in reversed(getattr(self.hook, hook).get_hookimpls()):  # pluggy's order
-            answer = implementation.function(*(arguments[name] for name in implementation.argnames))
-            _refuse_another_shape(implementation.plugin_name, hook, answer)
+            plugin = implementation.plugin_name
+            try:
+                answer = implementation.function(*(arguments[name] for name in implementation.argnames))
+            except HamiError:
+                raise
+            except Exception as error:  # a stranger's code may raise anything
+                raise PluginError(plugin, f"{type(error).__name__}: {error}", hook) from error
+            _refuse_another_shape(plugin, hook, answer)
             if answer is not None:
-                return implementation.plugin_name, answer
+                return plugin, answer
         return None
 
 

@@ -57,10 +57,13 @@ class Host:
     @cached_property
     def mounts(self) -> dict[str, Mounts]:
         """How a process is prepared, by kind, for every kind that is here: also for containers that hold none of it."""
-        return {
-            kind: self.plugins.hook.hami_mounts(kind=self.catalogue.kind(kind), tokens=(), settings=self.settings)
-            for kind in self.inventories
-        }
+        return {kind: self._mounts(kind) for kind in self.inventories}
+
+    def _mounts(self, kind: str) -> Mounts:
+        answer = self.plugins.ask_first("hami_mounts", kind=self.catalogue.kind(kind), tokens=(), settings=self.settings)
+        assert answer  # the core's own comes last
+        mounts: Mounts = answer[1]
+        return mounts
 
     def usage(self, kind: str) -> Answers:
         """What the drivers count of one kind now, by plugin."""

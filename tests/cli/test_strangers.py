@@ -122,6 +122,26 @@ def test_an_answer_that_is_none_is_its_plugins_fault(host: Node, tmp_path: Path,
     assert done.stderr == f'hami: plugin "acme": hook {fault}\n'
 
 
+@pytest.mark.parametrize(
+    ("hook", "fault"),
+    [
+        ("hami_split(kind): return 16384", "hami_split: answers 16384 (int) where a list of Capacity belongs"),
+        ("hami_mounts(kind): return {}", "hami_mounts: answers dict where Mounts belongs"),
+        ("hami_grant(kind): return 'acme0'", "hami_grant: answers 'acme0' (str) where Grant belongs"),
+        ("hami_mounts(kind): raise OSError('gone')", "hami_mounts: OSError: gone"),
+    ],
+)
+def test_an_answer_of_another_shape_on_the_way_to_a_share_names_its_plugin(
+    host: Node, tmp_path: Path, hook: str, fault: str
+) -> None:
+    code = f"{GOOD}\n@hookimpl\ndef {hook}\n"
+    env = installed(tmp_path / "site", "acme", code)
+
+    done = host.hami_anew("run", "--kind", "acme", "--", "true", env=env)
+
+    assert (done.status, done.stderr) == (125, f'hami: plugin "acme": hook {fault}\n')
+
+
 def test_a_driver_that_hangs_costs_its_deadline_and_the_others_answer(host: Node, tmp_path: Path) -> None:
     hangs = GOOD.replace("    return [DeviceInventory", "    import time; time.sleep(3600)\n    return [DeviceInventory")
     env = {**installed(tmp_path / "site", "acme", hangs), "HAMI_SET": "mock.devices=1,driver.deadlineSeconds=0.5"}

@@ -240,6 +240,7 @@ class Plain:
 ALTERNATE = forgetful()
 BARE = Resources(count="acme.example/card")
 
+
 def settings_of_a_function() -> type[Any]:
     @frozen
     class Local:

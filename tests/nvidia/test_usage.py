@@ -82,7 +82,9 @@ def test_of_several_samples_the_last_counts() -> None:
 
 @pytest.mark.parametrize("code", [pynvml.NVML_SUCCESS, pynvml.NVML_ERROR_NOT_FOUND, NOT_SUPPORTED])
 def test_no_samples_come_as_an_exception(code: int) -> None:
-    (one,) = processes(**{COMPUTE: [entry(1)], "nvmlDeviceGetProcessUtilization": code})
+    answers: dict[str, list[Record] | int] = {COMPUTE: [entry(1)], "nvmlDeviceGetProcessUtilization": code}
+
+    (one,) = processes(**answers)
 
     assert one.utilisation is None
 
