@@ -108,6 +108,7 @@ class Drivers:
 
     def _child_now(self) -> _Child:
         if self._child is None:
+            _reap_the_late()
             self._child = _forked(self.plugins) if _single_threaded() else _spawned(self.plugins)
             weakref.finalize(self, self._child.end)
         return self._child
@@ -152,15 +153,37 @@ class _Child:
 def _killed(pid: int) -> str:
     """Kill a child of ours and reap it, if it can be had soon; and how it ended."""
     try:
-        ready = os.pidfd_open(pid)
-        os.kill(pid, signal.SIGKILL)
-        select.select([ready], [], [], DEATH)
-        os.close(ready)
-        reaped, status = os.waitpid(pid, os.WNOHANG)
-    except (ProcessLookupError, ChildProcessError):
+        ended = os.pidfd_open(pid)
+    except ProcessLookupError:
         return "has ended"  # somebody else has reaped it
-    if not reaped:
+    try:
+        os.kill(pid, signal.SIGKILL)
+        _wait(ended, select.POLLIN, time.monotonic() + DEATH)
+    except TimeoutError:
+        _left_behind.add(pid)
         return "does not end"
+    finally:
+        os.close(ended)
+    return _reaped(pid)
+
+
+_left_behind: set[int] = set()  # killed, and asleep in the kernel
+
+
+def _reap_the_late() -> None:
+    for pid in list(_left_behind):
+        if _reaped(pid):
+            _left_behind.discard(pid)
+
+
+def _reaped(pid: int) -> str:
+    """How a child of ours ended; empty: it has not."""
+    try:
+        reaped, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return "has ended"
+    if not reaped:
+        return ""
     code = os.waitstatus_to_exitcode(status)
     return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
 

@@ -10,7 +10,8 @@ For all hooks:
 - Decisions (fit, score, place, grant, parse) see everything at once and are pure: the same values give the same answer on
   any machine, and inputs stay as they were. An exception in one fails that decision with the plugin's name.
 - discover, check_health and usage are asked of each plugin by itself: one that raises is reported and hides no other. They
-  and reconcile take and return picklable values, so that they can run in a child process with a deadline.
+  and reconcile run in a child process with a deadline (``asking``), so they take and return picklable values.
+- An answer has the shape of the return annotation, down to the last field (``shapes``). Another one is the plugin's fault.
 - ``plugin.py`` imports neither numpy nor a driver at import time: ``hami --help`` loads every plugin.
 """
 

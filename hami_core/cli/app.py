@@ -10,14 +10,11 @@ import click
 
 from hami_core import __version__, names
 from hami_core.cli.output import no_colour_wanted
-from hami_core.cli.session import Session
+from hami_core.cli.session import DEBUG, Session
 from hami_core.errors import HamiError, UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-
-DEBUG = "hami.debug"  # key of click's notes on one invocation
 
 
 class Commands(click.Group):

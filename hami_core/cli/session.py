@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hami_core.local.host import Host
-    from hami_core.plugins import Catalogue, Plugins
+    from hami_core.plugins import Catalogue, Failure, Plugins
     from hami_core.settings import Settings
+
+
+DEBUG = "hami.debug"  # key of click's notes on one invocation
 
 
 class Session:
@@ -33,7 +36,7 @@ class Session:
         """Every plugin that could be loaded; those that could not are told on stderr, once."""
         loaded = plugins.load()
         for failure in loaded.failures:
-            click.echo(f"hami: left out: {failure}", err=True)
+            tell(failure, "left out: ")
         return loaded
 
     @cached_property
@@ -43,7 +46,7 @@ class Session:
 
         opened = host.open_host(self.plugins, self._layers, self._machine, state.root())
         for failure in opened.failures:
-            click.echo(f"hami: {failure}", err=True)
+            tell(failure)
         return opened
 
     @property
@@ -75,6 +78,16 @@ class Session:
         if self._sets:
             layers.append(("--set", sources.assignments(self._sets, "--set")))
         return layers
+
+
+def tell(failure: Failure, what: str = "") -> None:
+    """A plugin's failure in one line; with --debug where it happened, in this process or in the one that asked a driver."""
+    click.echo(f"hami: {what}{failure}", err=True)
+    context = click.get_current_context(silent=True)
+    if context is not None and context.meta.get(DEBUG):
+        import traceback
+
+        traceback.print_exception(failure.error)
 
 
 def read_yaml(path: Path) -> object:

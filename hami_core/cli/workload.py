@@ -33,7 +33,8 @@ def own_failures(command: Callable[..., int]) -> Callable[..., int]:
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise  # click's own ways out
         except Exception as error:
-            from hami_core.cli.app import DEBUG, fail
+            from hami_core.cli.app import fail
+            from hami_core.cli.session import DEBUG
 
             fail(error, debug=click.get_current_context().meta.get(DEBUG, False))
             return OWN_FAILURE

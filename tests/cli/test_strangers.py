@@ -99,6 +99,9 @@ def test_a_plugin_that_fails_when_asked_hides_no_other(host: Node, tmp_path: Pat
     assert [one["kind"] for one in done.document["devices"]] == ["mock"]
     assert done.stderr == 'hami: plugin "acme": OSError: card fell out\n'
 
+    debugged = host.hami_anew("--debug", "devices", env=env)
+    assert "in hami_discover" in debugged.stderr
+
 
 @pytest.mark.parametrize(
     ("wrong", "fault"),

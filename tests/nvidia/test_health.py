@@ -210,7 +210,7 @@ def test_what_settings_leave_out_does_not_count() -> None:
     here.fake.gpus[1].recovery = 1
     here.fake.refuses["nvmlDeviceGetMemoryInfo", 0] = LOST
 
-    assert here.check() == {"GPU-0": "GPU is lost"}
+    assert here.check() == {"GPU-0": "does not answer: GPU is lost"}
 
 
 # --- Looks

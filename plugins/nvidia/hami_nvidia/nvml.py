@@ -162,8 +162,10 @@ def _start(path: str) -> Nvml:
     try:
         nvml.ask("nvmlInit")
     except Refused as error:
-        hint = "; the driver was upgraded: start anew what uses the old library" if error.code == VERSION_MISMATCH else ""
-        raise DriverError("nvidia", f"nvmlInit: {error}{hint}") from error
+        hint = (
+            "; the driver was upgraded, and its library must be of the same version" if error.code == VERSION_MISMATCH else ""
+        )
+        raise DriverError("nvidia", f"nvmlInit: {str(error).rstrip('.')}{hint}") from error
     return nvml
 
 

@@ -175,7 +175,7 @@ def look(driver: Nvml, gpu: Gpu) -> Look:
         if error.code in nvml.OF_THE_DRIVER:
             raise DriverError("nvidia", f"health: {error}; no GPU is called sick for that") from error
         if error.code not in HARMLESS:
-            return Look(error=str(error))
+            return Look(error=f"does not answer: {error}")
     _, _, pending, failed = driver.optional("nvmlDeviceGetRemappedRows", gpu.handle, default=(0, 0, 0, 0))
     return Look(
         remap_failed=bool(failed),
