@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hami_mock import machine
-from hami_nvidia.nvml import numa_node
+from hami_nvidia.inventory import numa_node
 from tests.mock.test_nvml import ask
 
 if TYPE_CHECKING:

@@ -101,6 +101,15 @@ def test_an_address_is_the_same_in_any_spelling() -> None:
     assert one(fake).type == "NV1"
 
 
+def test_a_long_domain_is_another_bus() -> None:
+    fake = FakeNvml(
+        (FakeGpu(0, "00000000:01:00.0", ("00010000:01:00.0",)), FakeGpu(1, "00010000:01:00.0", ("00000000:01:00.0",)))
+    )
+
+    assert one(fake).type == "NV1"
+    assert one(FakeNvml((FakeGpu(0, "00000000:01:00.0", ("00000000:02:00.0",)), FakeGpu(1, "00010000:02:00.0")))).type == "SYS"
+
+
 def test_a_lane_to_a_gpu_that_is_not_here_counts_for_nobody() -> None:
     fake = FakeNvml(gpus(2, (address(7),), (address(7),)))
 

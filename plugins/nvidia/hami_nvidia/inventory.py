@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from hami_core.model import Device, DeviceInventory
 from hami_nvidia import links
-from hami_nvidia.nvml import Gpu, Refused, session, text
+from hami_nvidia.nvml import NOT_SUPPORTED, Gpu, Refused, pci_address, session, text
 from hami_nvidia.patience import NoAnswer, each
 
 if TYPE_CHECKING:
@@ -20,20 +20,21 @@ MIB = 1024 * 1024
 PATIENCE = 2.5  # seconds for a GPU to answer
 
 
-def inventory(kind: str, root: str, patience: float = PATIENCE) -> DeviceInventory | None:
+def inventory(kind: str, root: str, unsaid_memory: int = 0, patience: float = PATIENCE) -> DeviceInventory | None:
     """The GPUs of the driver under ``root``, in NVML's order (that of nvidia-smi). None: there is no driver.
 
+    ``unsaid_memory``: MiB of a GPU whose driver does not say, because it shares the host's (GB10, Jetson). 0: it is sick.
     ``patience``: seconds; a driver whose GPUs hang costs at most three times as much. DriverError: it fails as a whole.
     """
     nvml = session(root)
-    return None if nvml is None else taken(nvml, kind, root, patience)
+    return None if nvml is None else taken(nvml, kind, root, patience, unsaid_memory)
 
 
-def taken(nvml: Nvml, kind: str, root: str, patience: float) -> DeviceInventory:
+def taken(nvml: Nvml, kind: str, root: str, patience: float, unsaid_memory: int = 0) -> DeviceInventory:
     """The inventory that this NVML gives."""
     gpus, silent = present(nvml, patience)
     faults = [f"GPU {index} cannot be described: {why}" for index, why in sorted(silent.items())]
-    told = each(gpus, lambda gpu: described(nvml, gpu, root), patience)
+    told = each(gpus, lambda gpu: described(nvml, gpu, root, unsaid_memory), patience)
     devices = [
         answer if isinstance(answer, Device) else _silent(nvml, gpu, answer) for gpu, answer in zip(gpus, told, strict=True)
     ]
@@ -67,9 +68,9 @@ def note(nvml: Nvml, index: int, answer: object) -> None:
         nvml.hung[index] = answer.hangs
 
 
-def described(nvml: Nvml, gpu: Gpu, root: str) -> Device:
+def described(nvml: Nvml, gpu: Gpu, root: str, unsaid_memory: int) -> Device:
     """What one GPU says of itself."""
-    memory, sick = _memory(nvml, gpu)
+    memory, sick = _memory(nvml, gpu, unsaid_memory)
     capability = nvml.optional("nvmlDeviceGetCudaComputeCapability", gpu.handle)
     return Device(
         id=gpu.uuid,
@@ -83,11 +84,13 @@ def described(nvml: Nvml, gpu: Gpu, root: str) -> Device:
     )
 
 
-def _memory(nvml: Nvml, gpu: Gpu) -> tuple[int, str]:
+def _memory(nvml: Nvml, gpu: Gpu, unsaid: int) -> tuple[int, str]:
     """MiB, rounded down, and why they cannot be known."""
     try:
         return int(nvml.ask("nvmlDeviceGetMemoryInfo", gpu.handle).total) // MIB, ""
     except Refused as error:
+        if unsaid and error.code == NOT_SUPPORTED:
+            return unsaid, ""
         return 0, f"memory: {error}"
 
 
@@ -99,8 +102,7 @@ def _silent(nvml: Nvml, gpu: Gpu, why: Exception) -> Device:
 
 def numa_node(bus: str, root: str) -> int | None:
     """The NUMA node of a PCI address as NVML writes it ("00000000:1B:00.0"). None: unknown, or the kernel says -1."""
-    domain, _, rest = bus.lower().partition(":")
-    path = Path(root) / "sys/bus/pci/devices" / f"{domain[-4:]}:{rest}" / "numa_node"
+    path = Path(root) / "sys/bus/pci/devices" / pci_address(bus) / "numa_node"
     try:
         node = int(path.read_text())
     except (OSError, ValueError):

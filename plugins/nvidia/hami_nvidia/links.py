@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from hami_core.model import Link
-from hami_nvidia.nvml import INVALID_ARGUMENT, MAX_LINKS, Refused, text
+from hami_nvidia.nvml import INVALID_ARGUMENT, MAX_LINKS, Refused, pci_address, text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,16 +95,10 @@ def link(a: Gpu, b: Gpu, of_a: Lanes | None, of_b: Lanes | None, pair: Pair) -> 
 def lanes_between(bus_a: str, bus_b: str, of_a: Lanes | None, of_b: Lanes | None) -> int:
     """Lanes that both ends have up, directly and through a fabric; where only one end can be read, what that one says."""
     if of_a is None or of_b is None:
-        return (of_a.to.get(bus(bus_b), 0) if of_a else 0) or (of_b.to.get(bus(bus_a), 0) if of_b else 0)
-    direct = min(of_a.to.get(bus(bus_b), 0), of_b.to.get(bus(bus_a), 0))
+        return (of_a.to.get(pci_address(bus_b), 0) if of_a else 0) or (of_b.to.get(pci_address(bus_a), 0) if of_b else 0)
+    direct = min(of_a.to.get(pci_address(bus_b), 0), of_b.to.get(pci_address(bus_a), 0))
     apart = of_a.fabric and of_b.fabric and of_a.fabric != of_b.fabric
     return direct + (0 if apart else min(of_a.to_switches, of_b.to_switches))
-
-
-def bus(address: str) -> str:
-    """A PCI address in one spelling: drivers write the domain in 4 or 8 digits, and hexadecimal in either case."""
-    domain, _, rest = address.lower().partition(":")
-    return f"{domain[-4:].rjust(4, '0')}:{rest}"
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -138,7 +132,7 @@ def _end(nvml: Nvml, gpu: Gpu, number: int) -> str | int | None:
     if nvml.optional("nvmlDeviceGetNvLinkRemoteDeviceType", gpu.handle, number) == REMOTE_SWITCH:
         return REMOTE_SWITCH
     info = nvml.optional("nvmlDeviceGetNvLinkRemotePciInfo", gpu.handle, number)
-    return bus(text(info.busId)) if info else None
+    return pci_address(text(info.busId)) if info else None
 
 
 def _fabric(nvml: Nvml, gpu: Gpu) -> str:

@@ -189,6 +189,15 @@ def text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
+def pci_address(bus: str) -> str:
+    """A PCI address as the kernel spells it, "0000:1b:00.0" or "10000:01:00.0": NVML has eight digits and capitals."""
+    domain, _, rest = bus.lower().partition(":")
+    try:
+        return f"{int(domain, 16):04x}:{rest}"
+    except ValueError:
+        return bus.lower()
+
+
 def address(handle: Any) -> int:
     """What two handles of one GPU have in common: an event names its GPU by a handle of its own."""
     return ctypes.cast(handle, ctypes.c_void_p).value or 0 if isinstance(handle, ctypes._Pointer) else id(handle)

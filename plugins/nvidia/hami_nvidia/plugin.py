@@ -48,7 +48,8 @@ def hami_discover(settings: Settings) -> Sequence[DeviceInventory] | None:
     """By NVML, of the driver under the setting's root."""
     from hami_nvidia.inventory import inventory
 
-    found = inventory(KIND, settings[NvidiaSettings].driver_root, _patience(settings))
+    own = settings[NvidiaSettings]
+    found = inventory(KIND, own.driver_root, own.unsaid_memory, _patience(settings))
     return None if found is None else [found]
 
 
