@@ -17,6 +17,7 @@ import attrs
 from hami_core import hookspecs, model
 
 _NAMES: dict[str, Any] = {"Any": Any, **vars(abc), **vars(model)}
+_PLAIN = (str, int, float, bool)
 _UNIONS = (typing.Union, types.UnionType)
 
 
@@ -82,7 +83,9 @@ def _parts(value: Any, shape: Any, path: str) -> abc.Iterator[tuple[Any, Any, st
             yield item, inside[0 if every else number], f"{path}[{number}]"
     elif attrs.has(shape):
         for name, part in _fields(shape):
-            yield getattr(value, name), part, f"{path}.{name}"
+            item = getattr(value, name)
+            if type(item) is not part or part not in _PLAIN:  # most fields are plain, and a path is dear
+                yield item, part, f"{path}.{name}"
 
 
 def _shown(value: object) -> str:

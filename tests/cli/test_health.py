@@ -38,7 +38,7 @@ def test_a_sick_device_is_shown_with_its_reason_and_nothing_is_placed_on_it(four
     refused = four.play(a_pod(a_container(gpu=4, gpumem=1000)))
 
     assert shown.splitlines()[-1].startswith("sick  GPU-")
-    assert shown.splitlines()[-1].endswith(": Unknown Error")
+    assert shown.splitlines()[-1].endswith(": does not answer: Unknown Error")
     assert shown.count("GPU-") == 5
     used = {share["device"] for share in three.document["pods"][0]["shares"]}
     assert len(used) == 3
@@ -74,6 +74,17 @@ def test_a_driver_that_hangs_as_a_whole_costs_its_deadline(four: Node) -> None:
     assert done.stderr == "hami: nvidia: hami_discover gave no answer within 0.5 s, and was given up\n"
 
 
+def test_a_row_of_memory_that_waits_to_be_remapped_is_seen_without_an_event(on: OnMachine) -> None:
+    a30 = on("a30-node")
+    fault(a30, "fault", "add", "ecc", "--gpu", "0", "--uncorrected", "1")
+
+    reasons = sick(a30)
+
+    assert reasons == {0: "rows of memory wait to be remapped by a reset; the driver asks for a reset of the GPU"}
+    fault(a30, "restore", "0")
+    assert sick(a30) == {}
+
+
 @pytest.mark.slow
 def test_a_driver_that_is_slow_is_waited_for(four: Node) -> None:
     fault(four, "fault", "add", "slow", "--ms", "20", "--call", "nvml*")
@@ -82,6 +93,7 @@ def test_a_driver_that_is_slow_is_waited_for(four: Node) -> None:
     assert len(four.ask("topology")["kinds"][0]["links"]) == 6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call", ["nvmlDeviceGetTopologyCommonAncestor", "nvmlDeviceGetP2PStatus", "nvmlDeviceGetNvLink*", "nvmlEventSet*"]
 )

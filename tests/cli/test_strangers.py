@@ -125,6 +125,7 @@ def test_an_answer_that_is_none_is_its_plugins_fault(host: Node, tmp_path: Path,
     assert done.stderr == f'hami: plugin "acme": hook {fault}\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hook", "fault"),
     [

@@ -86,4 +86,5 @@ input()
 
     assert [found["pid"] for found in use["processes"]] == [process.pid]
     assert use["processes"][0]["device"] == installed.uuids[0]
+    assert use["processes"][0]["type"] == "C"
     assert use["processes"][0]["memory"] >= 512
