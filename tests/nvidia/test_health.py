@@ -172,6 +172,32 @@ def test_a_wait_that_fails_is_unknown_and_leaves_the_last_answer_standing() -> N
     assert here.check(1) == {}
 
 
+def test_what_was_heard_before_a_wait_failed_counts() -> None:
+    here = ward()
+    here.check()
+    here.fake.event(0, XID, 48)
+    here.fake.happened.append(999)
+
+    assert here.check() == {"GPU-0": "Xid 48: double-bit ECC error"}
+
+
+def test_a_gpu_that_comes_later_is_heard_too() -> None:
+    here = ward(2, refuses={("nvmlDeviceGetHandleByIndex", 1): 999})
+    here.check()
+    here.fake.refuses.clear()
+    here.check()
+    here.fake.event(1, XID, 48)
+
+    assert "Xid 48: double-bit ECC error" in here.check()["GPU-1"]
+
+
+def test_a_driver_that_is_gone_makes_nobody_well() -> None:
+    watch = Watch("/", lambda _: None, lambda: None)
+
+    with pytest.raises(DriverError, match="there is no driver any more"):
+        watch.check(["GPU-0"], RULES, RECOVERY, 5)
+
+
 def test_a_broken_set_is_made_anew_with_back_off() -> None:
     here = ward()
     here.check()

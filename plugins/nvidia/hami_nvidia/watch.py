@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from hami_core.errors import DriverError
 from hami_nvidia import health, nvml
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from hami_nvidia.nvml import Gpu, Nvml
     from hami_nvidia.xids import Rules
+
+    Parts = Mapping[tuple[str, int], Sequence[str]]  # (uuid of the GPU, id of the GPU instance) -> its MIG devices
 
 HARMLESS = frozenset((nvml.NOT_SUPPORTED, nvml.NO_PERMISSION, nvml.FUNCTION_NOT_FOUND))  # the GPU did answer
 MOST = 10_000  # events of one look; a driver that never says TIMEOUT must not keep us
@@ -51,6 +53,52 @@ class Backoff:
         self.failures = 0
 
 
+@frozen
+class Heard:
+    """What has happened, as NVML's event data. ``broken``: then the set failed, and more may have happened."""
+
+    events: tuple[Any, ...] = ()
+    broken: bool = False
+
+
+@define(eq=False)
+class Ear:
+    """The event set of one session, and the GPUs whose events arrive in it."""
+
+    driver: Nvml
+    made: Any = None
+    registered: set[str] = field(factory=set)
+
+    def heard(self, gpus: Sequence[Gpu]) -> Heard:
+        """What has happened since the last time. A driver that has no events has none to tell, and is not broken."""
+        try:
+            self.made = self.made or self.driver.ask("nvmlEventSetCreate")
+        except Refused as error:
+            return Heard(broken=error.code not in HARMLESS)
+        for gpu in gpus:
+            if gpu.uuid not in self.registered:
+                self._register(gpu)
+        events: list[Any] = []
+        while len(events) < MOST:
+            try:
+                events.append(self.driver.ask("nvmlEventSetWait", self.made, 0))
+            except Refused as error:
+                return Heard(tuple(events), broken=error.code != nvml.TIMEOUT)
+        return Heard(tuple(events))
+
+    def _register(self, gpu: Gpu) -> None:
+        """Which GPUs have no events is their affair."""
+        self.registered.add(gpu.uuid)
+        wanted = health.EVENTS & self.driver.optional("nvmlDeviceGetSupportedEventTypes", gpu.handle, default=0)
+        if wanted:
+            self.driver.optional("nvmlDeviceRegisterEvents", gpu.handle, wanted, self.made)
+
+    def close(self) -> None:
+        """Give the set back."""
+        if self.made is not None:
+            self.driver.optional("nvmlEventSetFree", self.made)
+
+
 @define(eq=False)
 class Watch:
     """The watch over one driver's GPUs."""
@@ -61,11 +109,10 @@ class Watch:
     clock: Callable[[], float] = time.monotonic
     records: dict[str, Record] = field(factory=dict)
     _indices: dict[str, int] = field(factory=dict)  # by uuid, as last seen
-    _nvml: Nvml | None = None
-    _events: Any = None  # the event set of _nvml
+    _ear: Ear | None = None
     _hearing: Backoff = field(factory=Backoff)
     _finding: Backoff = field(factory=Backoff)
-    _lost: bool = False
+    _lost: bool = False  # a GPU that a new session might find again
 
     def check(self, devices: Sequence[str], rules: Rules, recovery: float, patience: float) -> dict[str, str]:
         """Device -> reason for those that are sick now. ``recovery``: seconds without a finding until one is well again.
@@ -74,26 +121,16 @@ class Watch:
         """
         now = self.clock()
         driver = self._session(now)
-        if driver is None:
-            return {}
         gpus, silent = present(driver, patience)
+        found = self._looked_at(driver, gpus, rules, patience)
+        parts = _parts(driver, gpus, devices, patience)
+        parent = {part: uuid for (uuid, _), own in parts.items() for part in own}
         self._indices |= driver.known
-        looks = each(gpus, lambda gpu: look(driver, gpu), patience)
-        for gpu, answer in zip(gpus, looks, strict=True):
-            note(driver, gpu.index, answer)
-            if isinstance(answer, DriverError):
-                self._nvml = None
-                self.closed()
-                raise answer
-        parts = each(gpus, lambda gpu: instances(driver, gpu, devices), patience)
-        parent = {part: gpu.uuid for gpu, own in zip(gpus, parts, strict=True) if isinstance(own, dict) for part in own}
-        events, deaf = self._heard(driver, gpus, _instance_ids(gpus, parts), patience, now)
-        found = {gpu.uuid: _findings(answer, rules) for gpu, answer in zip(gpus, looks, strict=True)}
         for device in devices:
             if device not in found and device not in parent:
-                why = silent.get(self._indices.get(device, -1), "the driver does not list it")
-                found[device] = (Finding("answer", why),)
-        self._lost = any(finding.cause == "answer" for findings in found.values() for finding in findings)
+                found[device] = (Finding("answer", silent.get(self._indices.get(device, -1), "the driver does not list it")),)
+        self._lost = not driver.mute() and any(one.cause == "answer" for several in found.values() for one in several)
+        events, deaf = self._heard(driver, gpus, parts, patience, now)
         for device in {*devices, *found}:
             record = health.happened(self.records.get(device, Record()), events.get(device, ()), rules, now)
             self.records[device] = health.looked(record, found.get(device, ()), now, recovery, deaf)
@@ -104,67 +141,58 @@ class Watch:
         whole = self.records.get(parent.get(device, ""), Record())
         return self.records[device].sick or whole.sick
 
-    def _session(self, now: float) -> Nvml | None:
+    def _session(self, now: float) -> Nvml:
         """The driver; started anew now and then while a GPU is lost, because only a new session finds it again."""
-        if self._lost and self._finding.due(now):
-            self._finding.failed(now)
-            self.closed()
         if not self._lost:
             self._finding.worked()
+        elif self._finding.due(now):
+            self._finding.failed(now)
+            self.closed()
         driver = self.opened(self.root)
-        if driver is not self._nvml:
-            self._nvml, self._events = driver, None
+        if driver is None:
+            raise DriverError("nvidia", "health: there is no driver any more")
+        if self._ear is None or self._ear.driver is not driver:
+            self._ear = Ear(driver)
         return driver
 
+    def _looked_at(self, driver: Nvml, gpus: Sequence[Gpu], rules: Rules, patience: float) -> dict[str, tuple[Finding, ...]]:
+        """What each GPU says of itself, by uuid."""
+        answers = each(gpus, lambda gpu: look(driver, gpu), patience)
+        for gpu, answer in zip(gpus, answers, strict=True):
+            note(driver, gpu.index, answer)
+            if isinstance(answer, DriverError):
+                self.closed()
+                raise answer
+        return {gpu.uuid: _findings(answer, rules) for gpu, answer in zip(gpus, answers, strict=True)}
+
     def _heard(
-        self, driver: Nvml, gpus: Sequence[Gpu], ids: Mapping[tuple[str, int], Sequence[str]], patience: float, now: float
+        self, driver: Nvml, gpus: Sequence[Gpu], parts: Parts, patience: float, now: float
     ) -> tuple[Mapping[str, Sequence[Event]], bool]:
-        """What happened by device, and whether that could not be had: then the set is made anew, with back-off."""
-        if not self._hearing.due(now):
+        """What happened by device, and whether more may have: then the set is made anew, with back-off."""
+        if self._ear is None or not self._hearing.due(now):
             return {}, True
-        (heard,) = each([None], lambda _: self._drained(driver, gpus), patience)
-        if isinstance(heard, Exception):
-            self._events = None
+        (answer,) = each([gpus], self._ear.heard, patience)
+        heard = answer if isinstance(answer, Heard) else Heard(broken=True)
+        if not heard.broken:
+            self._hearing.worked()
+        else:
             self._hearing.failed(now)
-            return {}, True
-        self._hearing.worked()
-        uuids = {nvml.address(gpu.handle): gpu.uuid for gpu in gpus}
-        by_device: defaultdict[str, list[Event]] = defaultdict(list)
-        for data in heard:
-            uuid = uuids.get(nvml.address(data.device)) or driver.optional("nvmlDeviceGetUUID", data.device, default="")
-            for device in _concerned(nvml.text(uuid), data, ids):
-                by_device[device].append(Event(int(data.eventType), int(data.eventData)))
-        return by_device, False
-
-    def _drained(self, driver: Nvml, gpus: Sequence[Gpu]) -> list[Any]:
-        """What has happened since the last time. Refused: the set is broken."""
-        if self._events is None:
-            self._events = listening(driver, gpus)
-        heard: list[Any] = []
-        while self._events is not None and len(heard) < MOST:
-            try:
-                heard.append(driver.ask("nvmlEventSetWait", self._events, 0))
-            except Refused as error:
-                if error.code == nvml.TIMEOUT:
-                    break
-                driver.optional("nvmlEventSetFree", self._events)
-                raise
-        return heard
+            if answer is heard:  # a set that lets a call hang is left alone
+                self._ear.close()
+            self._ear = Ear(driver)
+        return _by_device(driver, gpus, heard.events, parts), heard.broken
 
 
-def listening(driver: Nvml, gpus: Sequence[Gpu]) -> Any:
-    """A set in which events of these GPUs arrive; None: this driver has no events. Which GPUs have none is their affair."""
-    try:
-        made = driver.ask("nvmlEventSetCreate")
-    except Refused as error:
-        if error.code in HARMLESS:
-            return None
-        raise
-    for gpu in gpus:
-        wanted = health.EVENTS & driver.optional("nvmlDeviceGetSupportedEventTypes", gpu.handle, default=0)
-        if wanted:
-            driver.optional("nvmlDeviceRegisterEvents", gpu.handle, wanted, made)
-    return made
+def _by_device(driver: Nvml, gpus: Sequence[Gpu], events: Sequence[Any], parts: Parts) -> dict[str, list[Event]]:
+    """The devices that events are about: those of a GPU instance where one names that, else the GPU."""
+    uuids = {nvml.address(gpu.handle): gpu.uuid for gpu in gpus}
+    found: defaultdict[str, list[Event]] = defaultdict(list)
+    for data in events:
+        uuid = uuids.get(nvml.address(data.device)) or nvml.text(driver.optional("nvmlDeviceGetUUID", data.device, default=""))
+        whole = NO_INSTANCE in (data.gpuInstanceId, data.computeInstanceId)
+        for device in (uuid,) if whole else parts.get((uuid, int(data.gpuInstanceId)), (uuid,)):
+            found[device].append(Event(int(data.eventType), int(data.eventData)))
+    return found
 
 
 def look(driver: Nvml, gpu: Gpu) -> Look:
@@ -202,20 +230,13 @@ def instances(driver: Nvml, gpu: Gpu, devices: Sequence[str]) -> dict[str, int]:
     return found
 
 
-def _instance_ids(gpus: Sequence[Gpu], parts: Sequence[Any]) -> dict[tuple[str, int], list[str]]:
-    """(uuid of the GPU, id of the GPU instance) -> its MIG devices."""
-    ids: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
-    for gpu, own in zip(gpus, parts, strict=True):
+def _parts(driver: Nvml, gpus: Sequence[Gpu], devices: Sequence[str], patience: float) -> Parts:
+    """Of all GPUs the MIG devices that are among ``devices``."""
+    found: defaultdict[tuple[str, int], list[str]] = defaultdict(list)
+    for gpu, own in zip(gpus, each(gpus, lambda gpu: instances(driver, gpu, devices), patience), strict=True):
         for uuid, instance in own.items() if isinstance(own, dict) else ():
-            ids[gpu.uuid, instance].append(uuid)
-    return dict(ids)
-
-
-def _concerned(uuid: str, data: Any, ids: Mapping[tuple[str, int], Sequence[str]]) -> Sequence[str]:
-    """The devices that an event is about: those of a GPU instance where it names one whole, else the GPU."""
-    if NO_INSTANCE not in (data.gpuInstanceId, data.computeInstanceId):
-        return ids.get((uuid, int(data.gpuInstanceId)), (uuid,))
-    return (uuid,)
+            found[gpu.uuid, instance].append(uuid)
+    return found
 
 
 def _findings(answer: Look | Exception, rules: Rules) -> tuple[Finding, ...]:
