@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests import judges
-from tests.cli.command import PROBE
+from tests.cli.command import PROBE, a_container, a_pod
 
 if TYPE_CHECKING:
     from tests.cli.command import Node, OnMachine
@@ -122,6 +123,17 @@ def test_a_gpu_that_is_lost_under_a_program_ends_it_and_leaves_nothing_behind(no
     assert [device["physical"] for device in node.truth()] == [0] * 4
     assert node.ask("ps")["holdings"] == []
     assert indices(node) == [1, 2, 3]
+
+
+def test_a_pod_that_meets_a_fault_fails_and_its_log_says_why(node: Node) -> None:
+    node.ask("mock", "fault", "add", "error", "--code", str(LAUNCH_FAILED), "--call", "cuMemAlloc*")
+
+    done = node.play(a_pod(a_container(command=[PROBE], gpumem=3000)), options=["-o", "json"])
+
+    (pod,) = done.document["pods"]
+    log = Path(pod["containers"][0]["log"]).read_text()
+    assert done.status != 0
+    assert f"({LAUNCH_FAILED})" in log or "CUDA_ERROR_LAUNCH_FAILED" in log
 
 
 def test_what_hangs_is_released_by_a_command_that_asks_no_driver(node: Node) -> None:
