@@ -151,6 +151,14 @@ def test_a_percentage_is_of_the_metal_not_of_the_scaled_memory() -> None:
     assert share.memory == 4000
 
 
+def test_a_percentage_is_of_each_device_by_itself_on_mixed_models() -> None:
+    row = a_table([a_capacity("d0", 16384), a_capacity("d1", 40960, model="Two")])
+
+    shares = placement.place([a_request(percent=50, count=2)], row, "share")
+
+    assert [(share.device, share.memory) for share in shares] == [("d0", 8192), ("d1", 20480)]
+
+
 # --- Which device ----------------------------------------------------------------------------------------------------
 
 
