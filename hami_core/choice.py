@@ -16,6 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from attrs import frozen
 
 from hami_core import numa, topology
 from hami_core.table import count
@@ -47,17 +48,8 @@ def choose(
             mask = mask & (keys["numa"] == 0)
     order = _order(mask, list(keys.values()))
     chosen = _head(order, mask, request.count)
-    if request.count == 1 or not topological(request, table):
-        return chosen
-    differ = ~table.wiring.alike[table.wired] & (count(mask) >= request.count)
-    if not exact:
-        found, _ = topology.search(table.wiring, table.wired, mask, request.count)
-        return np.where(differ[:, np.newaxis], found, chosen)
-    for n in map(int, np.flatnonzero(differ)):
-        line = order[n, : int(mask[n].sum())]
-        best = topology.best(table.wiring.scores[table.wired[n]], line.tolist(), _costs(line, keys, n), request.count)
-        chosen[n] = False
-        chosen[n, best] = True
+    if request.count > 1 and topological(request, table):
+        return _connected(request, mask, table, chosen, _Line(order, keys) if exact else None)
     return chosen
 
 
@@ -151,7 +143,28 @@ def _head(order: Numbers, mask: Mask, needed: int) -> Mask:
     return chosen & mask
 
 
-def _costs(line: Numbers, keys: Mapping[str, Numbers], n: int) -> Numbers:
-    """How far behind each device of the line is: 0 for the first and its equals, 1 for the next best, and so on."""
-    steps = [np.diff(key[n, line]) != 0 for key in keys.values()]
-    return np.concatenate([[0], np.logical_or.reduce(steps).cumsum()])
+@frozen(eq=False)
+class _Line:
+    """The devices of each node in line, (N, W), and the keys that put them there."""
+
+    order: Numbers
+    keys: Mapping[str, Numbers]
+
+    def of(self, n: int, length: int) -> tuple[list[int], Numbers]:
+        """The first devices of one node, and how far behind each is: 0 for the first and its equals, 1 for the next best."""
+        line = self.order[n, :length]
+        steps = [np.diff(key[n, line]) != 0 for key in self.keys.values()]
+        return line.tolist(), np.concatenate([[0], np.logical_or.reduce(steps).cumsum()])
+
+
+def _connected(request: Request, mask: Mask, table: NodeTable, plain: Mask, line: _Line | None) -> Mask:
+    """The best connected set instead of the plain one, on the nodes where sets differ; with a line, the best of equals."""
+    differ = ~table.wiring.alike[table.wired] & (count(mask) >= request.count)
+    if line is None:
+        found, _ = topology.search(table.wiring, table.wired, mask, request.count)
+        return np.where(differ[:, np.newaxis], found, plain)
+    chosen = plain & ~differ[:, np.newaxis]
+    for n in map(int, np.flatnonzero(differ)):
+        devices, costs = line.of(n, int(mask[n].sum()))
+        chosen[n, topology.best(table.wiring.scores[table.wired[n]], devices, costs, request.count)] = True
+    return chosen

@@ -57,16 +57,17 @@ class Ask:
     def _ways(self) -> tuple[Way, ...]:
         if not any(one.by == SPLITTING for request in self.requests for one in request.selectors):
             return tuple(((splitting, self.requests),) for splitting in self.splittings)
-        together: dict[tuple[Splitting, ...], None] = dict.fromkeys(self._allowed(one) for one in self.requests)
+        together: dict[tuple[Splitting, ...], None] = dict.fromkeys(self.allowed(one) for one in self.requests)
         return tuple(self._way(dict(zip(together, chosen, strict=True))) for chosen in product(*together))
 
-    def _allowed(self, request: Request) -> tuple[Splitting, ...]:
+    def allowed(self, request: Request) -> tuple[Splitting, ...]:
+        """The splittings that may serve one of the requests."""
         wanted = [set(one.words) for one in request.selectors if one.by == SPLITTING]
         return tuple(one for one in self.splittings if all(one.name in words for words in wanted))
 
     def _way(self, chosen: Mapping[tuple[Splitting, ...], Splitting]) -> Way:
         """The splittings in the catalogue's order, each with its requests in the pod's."""
-        parts = ((one, tuple(r for r in self.requests if chosen[self._allowed(r)] == one)) for one in self.splittings)
+        parts = ((one, tuple(r for r in self.requests if chosen[self.allowed(r)] == one)) for one in self.splittings)
         return tuple((splitting, requests) for splitting, requests in parts if requests)
 
 
@@ -106,7 +107,8 @@ def ask(hook: HookRelay, catalogue: Catalogue, settings: Settings, pod: Pod) -> 
 def _servable(asked: Ask) -> Ask:
     """ValidationError: a request wants a splitting that nobody brings."""
     if not asked.ways:
-        key, words = next((one.key, one.words) for r in asked.requests for one in r.selectors if one.by == SPLITTING)
+        choosy = next(request for request in asked.requests if not asked.allowed(request))
+        key, words = next((one.key, one.words) for one in choosy.selectors if one.by == SPLITTING)
         brought = ", ".join(one.name for one in asked.splittings)
         hint = f"no plugin that is loaded splits {asked.kind.name} devices in this way; there is {brought}"
         raise ValidationError(key, ", ".join(words), hint, "the pod's annotations")

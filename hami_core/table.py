@@ -127,53 +127,58 @@ def count(mask: Mask) -> NDArray[np.uint16]:
 
 
 _ARRAYS = ("wired", "present", "healthy", "cordoned", "model", "numa", *TOTALS, "largest", *USED)
-_NOBODY: Mapping[str, Any] = {}
+_NOTHING: Mapping[str, Any] = {}
 
 
 def build(
     rows: Sequence[tuple[str, Sequence[Capacity]]],
     columns: Sequence[tuple[str, str]] = (),
     *,
-    links: Mapping[str, Sequence[Link]] = _NOBODY,
-    cordoned: Mapping[str, Collection[str]] = _NOBODY,
+    links: Mapping[str, Sequence[Link]] = _NOTHING,
+    cordoned: Mapping[str, Collection[str]] = _NOTHING,
 ) -> NodeTable:
     """The table of these nodes, nothing used yet. ``columns``: the splitting's extra columns (name, numpy dtype).
 
     By node, where there is something to say: ``links`` between its devices, and the ids of those that are ``cordoned``.
     """
-    shape = (len(rows), max((len(capacities) for _, capacities in rows), default=0))
-    devices = tuple(tuple(capacity.device for capacity in capacities) for _, capacities in rows)
-    models = dict.fromkeys(capacity.model for _, capacities in rows for capacity in capacities)
-    numa = {_numa(capacity) for _, capacities in rows for capacity in capacities} - {UNKNOWN}
-    wiring, wired = wire([(ids, links.get(node, ())) for (node, _), ids in zip(rows, devices, strict=True)], shape[1])
-    table = NodeTable(
-        nodes=tuple(node for node, _ in rows),
-        devices=devices,
-        models=tuple(models),
-        numa_nodes=tuple(sorted(numa)),
-        wiring=wiring,
-        wired=wired,
-        present=np.zeros(shape, bool, order="F"),
-        healthy=np.zeros(shape, bool, order="F"),
-        cordoned=np.zeros(shape, bool, order="F"),
-        model=np.zeros(shape, np.int32, order="F"),
-        numa=np.full(shape, UNKNOWN, np.int64, order="F"),
-        fills=np.ones((3, *reversed(shape))).transpose(0, 2, 1),
-        extra={name: np.zeros(shape, dtype, order="F") for name, dtype in columns},
-        most_overhead=max((capacity.overhead for _, capacities in rows for capacity in capacities), default=0),
-        **{name: np.zeros(shape, np.int64, order="F") for name in (*TOTALS, "largest", *USED)},
-    )
-    codes = {model: code for code, model in enumerate(models)}
+    table = _blank(rows, columns, links)
+    codes = {model: code for code, model in enumerate(table.models)}
     for n, (node, capacities) in enumerate(rows):
-        out = cordoned.get(node, ())
         for w, capacity in enumerate(capacities):
             _write(table, n, w, capacity)
             table.model[n, w] = codes[capacity.model]
-            table.cordoned[n, w] = capacity.device in out
+            table.cordoned[n, w] = capacity.device in cordoned.get(node, ())
     np.minimum(table.memory, table.physical, out=table.largest)
     for part, column in zip(table.fills, (table.slots, table.memory, table.cores), strict=True):
         np.divide(1.0, column, out=part, where=column > 0)
     return table
+
+
+def _blank(
+    rows: Sequence[tuple[str, Sequence[Capacity]]], columns: Sequence[tuple[str, str]], links: Mapping[str, Sequence[Link]]
+) -> NodeTable:
+    """The table of these nodes, its columns still to be filled in."""
+    every = [capacity for _, capacities in rows for capacity in capacities]
+    devices = tuple(tuple(capacity.device for capacity in capacities) for _, capacities in rows)
+    shape = (len(rows), max(map(len, devices), default=0))
+    wiring, wired = wire([(ids, links.get(node, ())) for (node, _), ids in zip(rows, devices, strict=True)], shape[1])
+    return NodeTable(
+        nodes=tuple(node for node, _ in rows),
+        devices=devices,
+        models=tuple(dict.fromkeys(capacity.model for capacity in every)),
+        numa_nodes=tuple(sorted({_numa(capacity) for capacity in every} - {UNKNOWN})),
+        wiring=wiring,
+        wired=wired,
+        most_overhead=max((capacity.overhead for capacity in every), default=0),
+        model=np.zeros(shape, np.int32, order="F"),
+        numa=np.full(shape, UNKNOWN, np.int64, order="F"),
+        fills=np.ones((3, *reversed(shape))).transpose(0, 2, 1),
+        extra={name: np.zeros(shape, dtype, order="F") for name, dtype in columns},
+        present=np.zeros(shape, bool, order="F"),
+        healthy=np.zeros(shape, bool, order="F"),
+        cordoned=np.zeros(shape, bool, order="F"),
+        **{name: np.zeros(shape, np.int64, order="F") for name in (*TOTALS, "largest", *USED)},
+    )
 
 
 def _write(table: NodeTable, n: int, w: int, capacity: Capacity) -> None:
