@@ -172,7 +172,7 @@ def tests(request: Request, table: NodeTable, claims: Claims, memory: Numbers | 
     """
     slots, free_memory, cores = claims.free(table, request.phases)
     masks = [(Reason.COUNT, table.present), *selected(request.selectors, table), (Reason.HEALTH, table.healthy)]
-    if table.cordoned.any():
+    if table.any_cordoned:
         masks.append((Reason.CORDON, ~table.cordoned))
     size = (table.largest >= memory) & (table.cores >= request.cores)
     if not isinstance(memory, int) or memory <= table.most_overhead:

@@ -55,12 +55,14 @@ class NodeTable:
     overhead: Numbers
     largest: Numbers  # MiB that one share may have: however much is handed out, nobody can use more than there is
     most_overhead: int  # of any device
+    any_cordoned: bool
     fills: NDArray[np.float64]  # (3, N, W): how much one slot, one MiB, one percent of cores fill the device; 1 is full
     slots_used: Numbers
     memory_used: Numbers
     cores_used: Numbers
     extra: Mapping[str, NDArray[Any]]
     _view: NodeTable | None = field(default=None, init=False, repr=False)
+    _row: tuple[int, NodeTable] | None = field(default=None, init=False, repr=False)
     _places: dict[str, list[tuple[int, int]]] | None = field(default=None, init=False, repr=False)
 
     @property
@@ -70,8 +72,12 @@ class NodeTable:
         return n, w
 
     def row(self, node: int) -> NodeTable:
-        """One node as a table of one row. Shares memory with this table."""
-        one = slice(node, node + 1)
+        """One node as a table of one row. Shares memory with this table. The last one is kept: many pods go to one node."""
+        if self._row is None or self._row[0] != node:
+            self._row = (node, self._window(slice(node, node + 1)))
+        return self._row[1]
+
+    def _window(self, one: slice) -> NodeTable:
         columns = {name: getattr(self, name)[one] for name in _ARRAYS}
         return NodeTable(
             nodes=self.nodes[one],
@@ -80,6 +86,7 @@ class NodeTable:
             numa_nodes=self.numa_nodes,
             wiring=self.wiring,
             most_overhead=self.most_overhead,
+            any_cordoned=self.any_cordoned,
             fills=self.fills[:, one],
             extra={name: column[one] for name, column in self.extra.items()},
             **columns,
@@ -108,7 +115,7 @@ class NodeTable:
 
     def _with(self, columns: Mapping[str, NDArray[Any]]) -> NodeTable:
         other = copy(self)
-        other._view = None
+        other._view = other._row = None
         for name, column in columns.items():
             setattr(other, name, column)
         return other
@@ -148,6 +155,7 @@ def build(
             _write(table, n, w, capacity)
             table.model[n, w] = codes[capacity.model]
             table.cordoned[n, w] = capacity.device in cordoned.get(node, ())
+    table.any_cordoned = bool(table.cordoned.any())
     np.minimum(table.memory, table.physical, out=table.largest)
     for part, column in zip(table.fills, (table.slots, table.memory, table.cores), strict=True):
         np.divide(1.0, column, out=part, where=column > 0)
@@ -169,6 +177,7 @@ def _blank(
         numa_nodes=tuple(sorted({_numa(capacity) for capacity in every} - {UNKNOWN})),
         wiring=wiring,
         wired=wired,
+        any_cordoned=False,
         most_overhead=max((capacity.overhead for capacity in every), default=0),
         model=np.zeros(shape, np.int32, order="F"),
         numa=np.full(shape, UNKNOWN, np.int64, order="F"),

@@ -77,6 +77,16 @@ def test_a_row_follows_its_table() -> None:
     assert (row.slots_used.tolist(), row.memory_used.tolist(), row.cores_used.tolist()) == ([[1]], [[3000]], [[30]])
 
 
+def test_a_row_is_the_same_until_another_is_asked_for_and_never_one_of_another_view() -> None:
+    columns = a_table([a_capacity()], [a_capacity("e0")])
+
+    assert columns.row(0) is columns.row(0)
+    assert [columns.row(n).devices for n in (0, 1, 0)] == [(("d0",),), (("e0",),), (("d0",),)]
+    assert columns.row(0).memory.flags.writeable
+    assert not columns.locked().row(0).memory.flags.writeable
+    assert columns.idle().row(0) is not columns.row(0)
+
+
 def test_a_locked_view_cannot_be_written_and_follows_its_table() -> None:
     columns = a_row(8000)
     locked = columns.locked()

@@ -218,7 +218,7 @@ def shares_it(requests: Any, row: Any, placed: Any) -> Any:
 
 def uncordoned(requests: Any, row: Any, placed: Any) -> Any:
     open_row = copy(row)
-    open_row.cordoned = np.zeros_like(row.cordoned)
+    open_row.any_cordoned = False
     return placement.place(requests, open_row, "share")
 
 
