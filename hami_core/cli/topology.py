@@ -24,10 +24,10 @@ SELF, UNKNOWN = "X", "-"
 @output
 @click.pass_obj
 def topology(session: Session, output: str) -> None:
-    """Show how devices are connected, and how good that is for a pod that asks for several.
+    """Show how devices are connected.
 
-    Each cell has the vendor's word for the connection and its score: more is better. "-": the driver does not say. For NVIDIA
-    the words are those of nvidia-smi topo -m: NV4 is 4 NVLinks; PIX, PXB, PHB, NODE and SYS are PCIe, from near to far.
+    Each cell has the vendor's word for the connection and its score for a pod that asks for several devices: more is better.
+    "-": the driver does not say. For NVIDIA the words are those of nvidia-smi topo -m: NV4 is 4 NVLinks; PIX, PXB, PHB, NODE and SYS are PCIe, from near to far.
     """
     from hami_core.local import host
 

@@ -385,10 +385,10 @@ def the_xids_that_settings_name_count_or_not_and_as_long_as_they_say(on: OnMachi
     for gpu, xid in enumerate((48, 31, 13, 79)):
         node.hami("mock", "xid", str(gpu), str(xid))
 
-    told = [watching.until("sick"), watching.until("sick"), watching.until("well"), watching.until("well")]
+    changes = [watching.until("nvidia").split("  ", 3)[1:4:2] for _ in range(4)]
 
-    assert [line.split()[2] for line in told] == ["2", "3", "2", "3"]
-    assert [line.partition("sick: ")[2] for line in told[:2]] == ["Xid 13", "Xid 79: the GPU has fallen off the bus"]
+    assert [words for gpu, words in changes if gpu == "nvidia 2"] == ["sick: Xid 13", "well"]
+    assert [words for gpu, words in changes if gpu == "nvidia 3"] == ["sick: Xid 79: the GPU has fallen off the bus", "well"]
 
 
 EACH = list(dict.fromkeys(PROOFS.values()))
