@@ -27,7 +27,8 @@ def topology(session: Session, output: str) -> None:
     """Show how devices are connected.
 
     Each cell has the vendor's word for the connection and its score for a pod that asks for several devices: more is better.
-    "-": the driver does not say. For NVIDIA the words are those of nvidia-smi topo -m: NV4 is 4 NVLinks; PIX, PXB, PHB, NODE and SYS are PCIe, from near to far.
+    "-": the driver does not say. For NVIDIA the words are those of nvidia-smi topo -m: NV4 is 4 NVLinks; PIX, PXB, PHB, NODE
+    and SYS are PCIe, from near to far.
     """
     from hami_core.local import host
 

@@ -126,17 +126,7 @@ def test_help_is_said_in_whole_sentences(t4: Node) -> None:
     told = t4.hami("--help").stdout
 
     commands = told.split("Commands:\n")[1].splitlines()
-    assert [line.split()[0] for line in commands] == [
-        "play",
-        "run",
-        "ps",
-        "devices",
-        "topology",
-        "plugins",
-        "config",
-        "mock",
-        "nvidia",
-    ]
+    assert [line.split()[0] for line in commands] == COMMANDS
     assert [line for line in commands if not line.endswith(".") or line.endswith("...")] == []
 
 
