@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from hami_core import shapes
+from hami_core import hookspecs, shapes
 from hami_core.model import Device, DeviceInventory, Link, Machine, Splitting, Usage
 
 ONE = Device("a", 0, "One", 8000)
@@ -32,6 +32,11 @@ def inventory(**more: object) -> list[DeviceInventory]:
 )
 def test_what_the_hook_promises_is_no_fault(hook: str, answer: object) -> None:
     assert shapes.fault(hook, answer) == ""
+
+
+@pytest.mark.parametrize("hook", [name for name in vars(hookspecs) if name.startswith("hami_")])
+def test_every_hook_has_a_shape(hook: str) -> None:
+    assert shapes.fault(hook, object()).startswith("answers object where ")
 
 
 def test_values_whose_types_were_resolved_by_an_encoder_are_looked_at_as_well() -> None:
