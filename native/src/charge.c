@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "cuda_reserve.h"
 #include "cuda_shareable.h"
 #include "grant.h"
 #include "guest.h"
@@ -152,13 +153,10 @@ static CUresult charge(struct vgpu_process *process, unsigned index, uint64_t by
 		if (vgpu_reserve(device, slot, place, limit, bytes))
 			return CUDA_SUCCESS;
 	}
-	atomic_fetch_add_explicit(&device->refused, 1, memory_order_relaxed);
-	VGPU_LOG(VGPU_INFO, "device %u: %llu bytes refused, %llu of %llu used", index, (unsigned long long)bytes,
-	         (unsigned long long)device->used, (unsigned long long)limit);
 	return CUDA_ERROR_OUT_OF_MEMORY;
 }
 
-CUresult vgpu_charge_slowly(unsigned index, uint64_t bytes)
+CUresult vgpu_charge_within_slowly(unsigned index, uint64_t bytes)
 {
 	struct vgpu_process *process = vgpu_process();
 	struct vgpu_guest guest;
@@ -174,9 +172,37 @@ CUresult vgpu_charge_slowly(unsigned index, uint64_t bytes)
 	return result;
 }
 
+void vgpu_refused(unsigned index, uint64_t bytes)
+{
+	struct vgpu_process *process = vgpu_process();
+	struct vgpu_region *region = atomic_load_explicit(&process->region, memory_order_acquire);
+	struct vgpu_region_device *device;
+
+	if (!region)
+		return;
+	device = &region->devices[vgpu_place(process, index)];
+	atomic_fetch_add_explicit(&device->refused, 1, memory_order_relaxed);
+	VGPU_LOG(VGPU_INFO, "device %u: %llu bytes refused, %llu of %llu used", index, (unsigned long long)bytes,
+	         (unsigned long long)device->used, (unsigned long long)process->limit_bytes[index]);
+}
+
+CUresult vgpu_charge_slowly(unsigned index, uint64_t bytes)
+{
+	CUresult result = vgpu_charge_within_slowly(index, bytes);
+
+	if (result == CUDA_ERROR_OUT_OF_MEMORY && bytes <= vgpu_process()->limit_bytes[index] && vgpu_reserves_trim(index))
+		result = vgpu_charge_within_slowly(index, bytes);
+	if (result == CUDA_ERROR_OUT_OF_MEMORY)
+		vgpu_refused(index, bytes);
+	return result;
+}
+
 void vgpu_discharge_stale(struct vgpu_pointer stale)
 {
-	vgpu_discharge(stale.device, stale.bytes);
+	if (stale.kind == VGPU_POINTER_POOLED)
+		vgpu_reserve_forget(stale.bytes);
+	else if (stale.kind != VGPU_POINTER_GRAPH && stale.kind != VGPU_POINTER_OWNER)
+		vgpu_discharge(stale.device, stale.bytes);
 }
 
 void vgpu_note_context(unsigned index, int64_t bytes)
@@ -261,10 +287,13 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 struct vgpu_memory_view vgpu_view(unsigned index, uint64_t driver_total, uint64_t driver_free)
 {
-	uint64_t charged = vgpu_charged(index);
-	uint64_t limit = atomic_load_explicit(&vgpu_process()->limit_bytes[index], memory_order_relaxed);
-	struct vgpu_memory_view view = { .total = least(limit, driver_total) };
+	struct vgpu_memory_view view;
+	uint64_t charged, limit;
 
+	vgpu_reserves_settle();
+	charged = vgpu_charged(index);
+	limit = atomic_load_explicit(&vgpu_process()->limit_bytes[index], memory_order_relaxed);
+	view.total = least(limit, driver_total);
 	view.used = least(charged, view.total);
 	view.free = least(view.total - view.used, driver_free);
 	return view;

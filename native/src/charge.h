@@ -24,6 +24,7 @@
 extern struct vgpu_pointers vgpu_charged_pointers;
 
 CUresult vgpu_charge_slowly(unsigned index, uint64_t bytes);
+CUresult vgpu_charge_within_slowly(unsigned index, uint64_t bytes);
 void vgpu_discharge_stale(struct vgpu_pointer stale);
 
 /* The coarse clock costs 5 ns and no system call; its step of some ms is fine for what is done every 0.1 s. */
@@ -42,12 +43,7 @@ static inline unsigned vgpu_place(const struct vgpu_process *process, unsigned i
 	return process->place[index];
 }
 
-/*
- * Reserve BYTES of device INDEX. CUDA_SUCCESS, CUDA_ERROR_OUT_OF_MEMORY, or CUDA_ERROR_NO_DEVICE when nothing is granted. Any
- * thread. Usually eight atomics and no lock, allocation or system call; a refusal, the first call and, ten times a second, a
- * look at the limits take the slow path.
- */
-static inline CUresult vgpu_charge(unsigned index, uint64_t bytes)
+static inline CUresult vgpu_charge_or(unsigned index, uint64_t bytes, CUresult (*slowly)(unsigned, uint64_t))
 {
 	struct vgpu_process *process = vgpu_process();
 	struct vgpu_region_slot *slot = atomic_load_explicit(&process->slot, memory_order_acquire);
@@ -55,14 +51,33 @@ static inline CUresult vgpu_charge(unsigned index, uint64_t bytes)
 	unsigned place;
 
 	if (__builtin_expect(!slot || vgpu_follow_is_due(process), 0))
-		return vgpu_charge_slowly(index, bytes);
+		return slowly(index, bytes);
 	region = atomic_load_explicit(&process->region, memory_order_relaxed);
 	place = vgpu_place(process, index);
 	if (__builtin_expect(vgpu_reserve(&region->devices[place], slot, place,
 	                                  atomic_load_explicit(&process->limit_bytes[index], memory_order_relaxed), bytes), 1))
 		return CUDA_SUCCESS;
-	return vgpu_charge_slowly(index, bytes);
+	return slowly(index, bytes);
 }
+
+/*
+ * Reserve BYTES of device INDEX. CUDA_SUCCESS, CUDA_ERROR_OUT_OF_MEMORY, or CUDA_ERROR_NO_DEVICE when nothing is granted. Any
+ * thread. Usually eight atomics and no lock, allocation or system call; a refusal, the first call and, ten times a second, a
+ * look at the limits take the slow path. Before it refuses, this process' pools and graphs give back what they do not use.
+ */
+static inline CUresult vgpu_charge(unsigned index, uint64_t bytes)
+{
+	return vgpu_charge_or(index, bytes, vgpu_charge_slowly);
+}
+
+/* The same for pools and graphs themselves: nothing is asked of them, and no refusal is counted (vgpu_refused). */
+static inline CUresult vgpu_charge_within(unsigned index, uint64_t bytes)
+{
+	return vgpu_charge_or(index, bytes, vgpu_charge_within_slowly);
+}
+
+/* Count a refusal that the program is about to be told of. */
+void vgpu_refused(unsigned index, uint64_t bytes);
 
 /* Give back BYTES of a charge of this process. Any thread; no slow path. */
 static inline void vgpu_discharge(unsigned index, uint64_t bytes)

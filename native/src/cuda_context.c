@@ -1,9 +1,11 @@
 /*
- * Contexts: what one costs is charged while it exists, as much as the limits file says, and what was allocated in it is dropped
- * with it. A context takes the driver 0.2 s and more to make: no lock is held meanwhile.
+ * Contexts: what one costs is charged while it exists, as much as the limits file says, and what was allocated in it is given
+ * back with it. A context takes the driver 0.2 s and more to make: no lock is held meanwhile.
  */
 #include "charge.h"
 #include "cuda_device.h"
+#include "cuda_ipc.h"
+#include "cuda_reserve.h"
 #include "driver.h"
 #include "grant.h"
 #include "log.h"
@@ -42,25 +44,71 @@ static void discharge_context(unsigned index)
 }
 
 /*
- * Drop an entry whose memory the driver no longer knows. Asked afterwards and by pointer: the driver's word is the truth about
- * what went with a context, and costs the allocations nothing. Any other answer leaves the charge, which is safe.
+ * What goes with a context that is about to end: taken out of the table before the driver ends it, as its addresses may be given
+ * out again at once. The driver is asked, pointer by pointer, which context one belongs to: a question at the end, instead of a
+ * record at every allocation. An array cannot be asked about; its context was recorded beside it.
  */
-static void drop_if_gone(uint64_t key, struct vgpu_pointer value, void *data)
-{
-	const unsigned *index = data;
-	unsigned int type;
+struct contents {
+	uint64_t context;
+	struct vgpu_pointers taken;
+};
 
-	if (value.kind != VGPU_POINTER_MEMORY || value.device != *index)
+static void take_if_of(uint64_t key, struct vgpu_pointer value, void *data)
+{
+	struct contents *contents = data;
+	struct vgpu_pointer unused;
+	CUcontext owner = NULL;
+
+	if (value.kind == VGPU_POINTER_OWNER && value.bytes == contents->context) {
+		(void)vgpu_forget(key, &value);
+		key--;
+		if (!vgpu_forget(key, &value))
+			return;
+	} else if (value.kind != VGPU_POINTER_MEMORY ||
+	           vgpu_cuda.cuPointerGetAttribute(&owner, CU_POINTER_ATTRIBUTE_CONTEXT, key) != CUDA_SUCCESS ||
+	           (uintptr_t)owner != contents->context || !vgpu_forget(key, &value)) {
 		return;
-	if (vgpu_cuda.cuPointerGetAttribute(&type, CU_POINTER_ATTRIBUTE_MEMORY_TYPE, key) == CUDA_ERROR_INVALID_VALUE &&
-	    vgpu_forget(key, &value))
+	}
+	if (!vgpu_pointers_add(&contents->taken, key, value, &unused))
+		(void)vgpu_record(key, value);		/* no memory: charged too long rather than too short */
+}
+
+/* With the context current, should the driver want one to answer. */
+static void take_contents(uint64_t context, struct contents *contents)
+{
+	CUcontext popped;
+	bool pushed;
+
+	*contents = (struct contents){ .context = context };
+	if (!context || !vgpu_cuda.cuPointerGetAttribute)
+		return;
+	pushed = vgpu_cuda.cuCtxPushCurrent_v2 && vgpu_cuda.cuCtxPopCurrent_v2 &&
+	         vgpu_cuda.cuCtxPushCurrent_v2((CUcontext)(uintptr_t)context) == CUDA_SUCCESS;
+	vgpu_pointers_visit(&vgpu_charged_pointers, take_if_of, contents);
+	if (pushed)
+		vgpu_cuda.cuCtxPopCurrent_v2(&popped);
+}
+
+static void discharge_one(uint64_t key, struct vgpu_pointer value, void *data)
+{
+	(void)data;
+	if (vgpu_ipc_has_exports())
+		vgpu_ipc_discharge(key, value);
+	else
 		vgpu_discharge(value.device, value.bytes);
 }
 
-static void drop_gone(unsigned index)
+static void put_back_one(uint64_t key, struct vgpu_pointer value, void *data)
 {
-	if (vgpu_cuda.cuPointerGetAttribute)
-		vgpu_pointers_visit(&vgpu_charged_pointers, drop_if_gone, &index);
+	(void)data;
+	(void)vgpu_record(key, value);
+}
+
+/* ENDED: the contents have gone with their context. Otherwise it lives, and they are still charged. */
+static void settle_contents(struct contents *contents, bool ended)
+{
+	vgpu_pointers_visit(&contents->taken, ended ? discharge_one : put_back_one, NULL);
+	vgpu_pointers_clear(&contents->taken);
 }
 
 /* Without the question in the driver it counts as active: charged too long rather than too short. */
@@ -74,10 +122,10 @@ static bool primary_is_active(CUdevice device)
 }
 
 /*
- * After the primary context may have become inactive: give its charge back, and what was in it. The mark is taken before the
+ * After the primary context may have become inactive: give its charge back. The mark is taken before the
  * question: a thread that retains in between finds it gone and charges anew, so of the two charges one is given back here.
  */
-static void settle_primary(unsigned index, CUdevice device)
+static bool settle_primary(unsigned index, CUdevice device)
 {
 	_Atomic uint32_t *mark = &vgpu_process()->primary_charged[index];
 	uint32_t charged = 1, none = 0;
@@ -85,8 +133,7 @@ static void settle_primary(unsigned index, CUdevice device)
 
 	if (marked && !(active && atomic_compare_exchange_strong(mark, &none, 1)))
 		discharge_context(index);
-	if (!active)
-		drop_gone(index);
+	return active;
 }
 
 CUresult vgpu_cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
@@ -107,39 +154,77 @@ CUresult vgpu_cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
 		}
 	}
 	result = vgpu_cuda.cuDevicePrimaryCtxRetain(context, device);
-	if (result != CUDA_SUCCESS)
+	if (result != CUDA_SUCCESS) {
 		settle_primary(index, device);
+		return result;
+	}
+	atomic_fetch_add(&vgpu_process()->primary_references[index], 1);
+	atomic_store(&vgpu_process()->primary[index], *context);
 	return result;
 }
 
-/* Whatever of the primary's reference was dropped has been dropped; a driver's error has changed nothing. */
-static CUresult after_primary(CUresult result, CUdevice device)
+/* The last reference of ours, as far as we know, may be the last of all. */
+static CUresult release_primary(CUresult (*driver)(CUdevice), CUdevice device)
 {
+	struct vgpu_process *process = vgpu_process();
+	struct contents contents = { 0 };
 	unsigned index;
+	bool active;
+	CUresult result = index_of(device, &index);
 
-	if (result == CUDA_SUCCESS && index_of(device, &index) == CUDA_SUCCESS)
-		settle_primary(index, device);
+	if (result != CUDA_SUCCESS)
+		return result;
+	if (atomic_load(&process->primary_references[index]) <= 1)
+		take_contents((uintptr_t)atomic_load(&process->primary[index]), &contents);
+	result = driver(device);
+	if (result == CUDA_SUCCESS && atomic_load(&process->primary_references[index]))
+		atomic_fetch_sub(&process->primary_references[index], 1);
+	active = result != CUDA_SUCCESS || settle_primary(index, device);
+	settle_contents(&contents, !active);
+	if (!active)
+		vgpu_reserves_reset(index);
+	return result;
+}
+
+/* A reset ends all that is in the primary context, whoever has retained it. */
+static CUresult reset_primary(CUresult (*driver)(CUdevice), CUdevice device)
+{
+	struct vgpu_process *process = vgpu_process();
+	struct contents contents;
+	unsigned index;
+	CUresult result = index_of(device, &index);
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	take_contents((uintptr_t)atomic_load(&process->primary[index]), &contents);
+	result = driver(device);
+	settle_contents(&contents, result == CUDA_SUCCESS);
+	if (result != CUDA_SUCCESS)
+		return result;
+	if (!settle_primary(index, device))
+		atomic_store(&process->primary_references[index], 0);
+	vgpu_reserves_reset(index);
 	return result;
 }
 
 CUresult vgpu_cuDevicePrimaryCtxRelease(CUdevice device)
 {
-	return after_primary(vgpu_cuda.cuDevicePrimaryCtxRelease(device), device);
+	return release_primary(vgpu_cuda.cuDevicePrimaryCtxRelease, device);
 }
 
 CUresult vgpu_cuDevicePrimaryCtxRelease_v2(CUdevice device)
 {
-	return after_primary(vgpu_cuda.cuDevicePrimaryCtxRelease_v2(device), device);
+	return release_primary(vgpu_cuda.cuDevicePrimaryCtxRelease_v2, device);
 }
 
 CUresult vgpu_cuDevicePrimaryCtxReset(CUdevice device)
 {
-	return after_primary(vgpu_cuda.cuDevicePrimaryCtxReset(device), device);
+	return reset_primary(vgpu_cuda.cuDevicePrimaryCtxReset, device);
 }
 
 CUresult vgpu_cuDevicePrimaryCtxReset_v2(CUdevice device)
 {
-	return after_primary(vgpu_cuda.cuDevicePrimaryCtxReset_v2(device), device);
+	return reset_primary(vgpu_cuda.cuDevicePrimaryCtxReset_v2, device);
 }
 
 static CUresult begin(CUdevice device, unsigned *index)
@@ -265,43 +350,55 @@ CUresult vgpu_cuGreenCtxCreate(CUgreenCtx *context, CUdevResourceDesc resources,
 	return recorded;
 }
 
-/* KNOWN: we saw it made, so its device is known; otherwise its allocations may be on any. */
-static CUresult after_destroy(CUresult result, uint64_t context, bool known, struct vgpu_pointer charged)
-{
-	uint32_t count = vgpu_grant_limits()->device_count;
+/* HANDLE: as recorded at its making; CONTEXT: the same, for what was allocated in it (0: cannot be told). */
+struct ending {
+	uint64_t handle;
+	bool known;
+	struct vgpu_pointer record;
+	struct contents contents;
+};
 
-	if (result != CUDA_SUCCESS) {
-		if (known)
-			(void)vgpu_record(context, charged);
-		return result;
-	}
-	if (known)
-		discharge_context(charged.device);
-	for (unsigned index = known ? charged.device : 0; index < (known ? charged.device + 1 : count); index++)
-		drop_gone(index);
+static void begin_end(uint64_t handle, uint64_t context, struct ending *ending)
+{
+	*ending = (struct ending){ .handle = handle };
+	ending->known = vgpu_forget(handle, &ending->record);
+	take_contents(context, &ending->contents);
+}
+
+static CUresult finish_end(CUresult result, struct ending *ending)
+{
+	settle_contents(&ending->contents, result == CUDA_SUCCESS);
+	if (ending->known && result == CUDA_SUCCESS)
+		discharge_context(ending->record.device);
+	else if (ending->known)
+		(void)vgpu_record(ending->handle, ending->record);
 	return result;
 }
 
 CUresult vgpu_cuCtxDestroy(CUcontext context)
 {
-	struct vgpu_pointer charged = { 0 };
-	bool known = vgpu_forget((uintptr_t)context, &charged);
+	struct ending ending;
 
-	return after_destroy(vgpu_cuda.cuCtxDestroy(context), (uintptr_t)context, known, charged);
+	begin_end((uintptr_t)context, (uintptr_t)context, &ending);
+	return finish_end(vgpu_cuda.cuCtxDestroy(context), &ending);
 }
 
 CUresult vgpu_cuCtxDestroy_v2(CUcontext context)
 {
-	struct vgpu_pointer charged = { 0 };
-	bool known = vgpu_forget((uintptr_t)context, &charged);
+	struct ending ending;
 
-	return after_destroy(vgpu_cuda.cuCtxDestroy_v2(context), (uintptr_t)context, known, charged);
+	begin_end((uintptr_t)context, (uintptr_t)context, &ending);
+	return finish_end(vgpu_cuda.cuCtxDestroy_v2(context), &ending);
 }
 
-CUresult vgpu_cuGreenCtxDestroy(CUgreenCtx context)
+/* What was allocated with it current is a context's like any other, by the name that the driver has for that. */
+CUresult vgpu_cuGreenCtxDestroy(CUgreenCtx green)
 {
-	struct vgpu_pointer charged = { 0 };
-	bool known = vgpu_forget((uintptr_t)context, &charged);
+	struct ending ending;
+	CUcontext context = NULL;
 
-	return after_destroy(vgpu_cuda.cuGreenCtxDestroy(context), (uintptr_t)context, known, charged);
+	if (!vgpu_cuda.cuCtxFromGreenCtx || vgpu_cuda.cuCtxFromGreenCtx(&context, green) != CUDA_SUCCESS)
+		context = NULL;
+	begin_end((uintptr_t)green, (uintptr_t)context, &ending);
+	return finish_end(vgpu_cuda.cuGreenCtxDestroy(green), &ending);
 }

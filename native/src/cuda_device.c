@@ -122,6 +122,43 @@ int vgpu_cuda_index(CUdevice device)
 	return ordinal < 0 ? -1 : process->cuda_index[ordinal];
 }
 
+CUdevice vgpu_cuda_handle(unsigned index)
+{
+	struct vgpu_process *process = vgpu_process();
+	uint32_t count = atomic_load_explicit(&process->cuda_count, memory_order_relaxed);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (process->cuda_index[i] == index)
+			return process->cuda_device[i];
+	return -1;
+}
+
+CUresult vgpu_cuda_location(const CUmemLocation *location, int *index)
+{
+	CUresult result = vgpu_cuda_devices();
+	unsigned current = 0;
+
+	if (result != CUDA_SUCCESS)
+		return result;
+	switch (location->type) {
+	case CU_MEM_LOCATION_TYPE_HOST:
+	case CU_MEM_LOCATION_TYPE_HOST_NUMA:
+	case CU_MEM_LOCATION_TYPE_HOST_NUMA_CURRENT:
+		*index = -1;
+		return CUDA_SUCCESS;
+	case CU_MEM_LOCATION_TYPE_DEVICE:
+		*index = vgpu_cuda_index(location->id);
+		return *index < 0 ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
+	case CU_MEM_LOCATION_TYPE_DEVICE_LOCALITY_DOMAIN:
+		*index = vgpu_cuda_index(location->localized.deviceId);
+		return *index < 0 ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
+	default:
+		result = vgpu_cuda_current(&current);
+		*index = (int)current;
+		return result;
+	}
+}
+
 CUresult vgpu_cuda_current_of_several(unsigned *index)
 {
 	CUdevice device;

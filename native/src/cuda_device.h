@@ -14,6 +14,16 @@ CUresult vgpu_cuda_devices(void);
 /* Index in the grant of the driver's handle, or -1 for one that is not granted. After vgpu_cuda_devices() has succeeded. */
 int vgpu_cuda_index(CUdevice device);
 
+/* The driver's handle of the device with this index in the grant, or -1. */
+CUdevice vgpu_cuda_handle(unsigned index);
+
+/*
+ * What a location of memory is. CUDA_SUCCESS and *INDEX, the index in the grant of the device it is on, or -1 for memory of the
+ * host; CUDA_ERROR_INVALID_DEVICE for a device that is not granted; else the driver's code. A location that names none
+ * and may be on one (unspecified, not visible) is the current device's.
+ */
+CUresult vgpu_cuda_location(const CUmemLocation *location, int *index);
+
 CUresult vgpu_cuda_current_of_several(unsigned *index);
 
 /*

@@ -1,13 +1,11 @@
 /*
- * Linear and stream-ordered allocations: reserve, ask the driver, record or roll back; and their frees in the opposite order.
- *
- * Stream-ordered memory is charged by pointer like the rest, from allocation to free, which is what the program asked for; what
- * its pools keep in reserve beyond that is the subject of pool accounting. In a stream that captures, it is refused.
+ * Linear allocations: reserve, ask the driver, record or roll back; and frees, of whatever the driver frees by pointer, in the
+ * opposite order. What is allocated in the order of a stream is cuda_pool.c's.
  */
 #include "charge.h"
 #include "cuda_device.h"
 #include "cuda_ipc.h"
-#include "cuda_refused.h"
+#include "cuda_pool.h"
 #include "driver.h"
 #include "wrappers.h"
 
@@ -126,86 +124,6 @@ CUresult vgpu_cuMemAllocPitch(CUdeviceptr_v1 *pointer, unsigned int *pitch, unsi
 	                              : roll_back(result, index, reserved);
 }
 
-/* Where the driver has put POINTER: GUESS, another device of the grant, or -1. Asked only where there are several. */
-static int actual_index(uint64_t pointer, unsigned guess)
-{
-	CUdevice device;
-
-	if (atomic_load_explicit(&vgpu_process()->device_count, memory_order_relaxed) == 1 || !vgpu_cuda.cuPointerGetAttribute ||
-	    vgpu_cuda.cuPointerGetAttribute(&device, CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL, pointer) != CUDA_SUCCESS)
-		return (int)guess;
-	return vgpu_cuda_index(device);
-}
-
-/*
- * A stream or a pool may belong to another device than the thread's current one: then the charge moves to where the memory
- * is, or the allocation is undone.
- */
-static CUresult commit_async(uint64_t pointer, unsigned index, uint64_t bytes)
-{
-	int actual = actual_index(pointer, index);
-
-	if (actual == (int)index)
-		return commit(pointer, index, bytes);
-	if (actual < 0 || vgpu_charge((unsigned)actual, bytes) != CUDA_SUCCESS)
-		return undo(pointer, index, bytes);
-	vgpu_discharge(index, bytes);
-	return commit(pointer, (unsigned)actual, bytes);
-}
-
-CUresult vgpu_cuMemAllocAsync(CUdeviceptr *pointer, size_t bytes, CUstream stream)
-{
-	unsigned index;
-	CUresult result = vgpu_refuse_captured(vgpu_cuda.cuStreamIsCapturing, stream, "cuMemAllocAsync in a capture");
-
-	if (result == CUDA_SUCCESS)
-		result = begin(&index, bytes);
-	if (result != CUDA_SUCCESS)
-		return result;
-	result = vgpu_cuda.cuMemAllocAsync(pointer, bytes, stream);
-	return result == CUDA_SUCCESS ? commit_async(*pointer, index, bytes) : roll_back(result, index, bytes);
-}
-
-CUresult vgpu_cuMemAllocAsync_ptsz(CUdeviceptr *pointer, size_t bytes, CUstream stream)
-{
-	unsigned index;
-	CUresult result = vgpu_refuse_captured(vgpu_cuda.cuStreamIsCapturing_ptsz, stream, "cuMemAllocAsync_ptsz in a capture");
-
-	if (result == CUDA_SUCCESS)
-		result = begin(&index, bytes);
-	if (result != CUDA_SUCCESS)
-		return result;
-	result = vgpu_cuda.cuMemAllocAsync_ptsz(pointer, bytes, stream);
-	return result == CUDA_SUCCESS ? commit_async(*pointer, index, bytes) : roll_back(result, index, bytes);
-}
-
-CUresult vgpu_cuMemAllocFromPoolAsync(CUdeviceptr *pointer, size_t bytes, CUmemoryPool pool, CUstream stream)
-{
-	unsigned index;
-	CUresult result = vgpu_refuse_captured(vgpu_cuda.cuStreamIsCapturing, stream, "cuMemAllocFromPoolAsync in a capture");
-
-	if (result == CUDA_SUCCESS)
-		result = begin(&index, bytes);
-	if (result != CUDA_SUCCESS)
-		return result;
-	result = vgpu_cuda.cuMemAllocFromPoolAsync(pointer, bytes, pool, stream);
-	return result == CUDA_SUCCESS ? commit_async(*pointer, index, bytes) : roll_back(result, index, bytes);
-}
-
-CUresult vgpu_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *pointer, size_t bytes, CUmemoryPool pool, CUstream stream)
-{
-	unsigned index;
-	CUresult result = vgpu_refuse_captured(vgpu_cuda.cuStreamIsCapturing_ptsz, stream,
-	                                       "cuMemAllocFromPoolAsync_ptsz in a capture");
-
-	if (result == CUDA_SUCCESS)
-		result = begin(&index, bytes);
-	if (result != CUDA_SUCCESS)
-		return result;
-	result = vgpu_cuda.cuMemAllocFromPoolAsync_ptsz(pointer, bytes, pool, stream);
-	return result == CUDA_SUCCESS ? commit_async(*pointer, index, bytes) : roll_back(result, index, bytes);
-}
-
 /*
  * After the driver has answered a free. The record was taken out before: another thread may have been given the same address
  * since. The bytes are given back last: earlier, a neighbour could allocate what is still held. On an error the record goes
@@ -213,8 +131,8 @@ CUresult vgpu_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *pointer, size_t bytes, C
  */
 static inline CUresult settle(CUresult result, uint64_t pointer, bool known, struct vgpu_pointer charged)
 {
-	if (!known)
-		return result;		/* double, foreign or never charged: the driver's affair */
+	if (__builtin_expect(!known || charged.kind == VGPU_POINTER_POOLED, 0))
+		return vgpu_pool_freed(result, pointer, NULL, known, charged, true);
 	if (result != CUDA_SUCCESS)
 		(void)vgpu_record(pointer, charged);
 	else if (__builtin_expect(vgpu_ipc_has_exports(), 0))
@@ -238,20 +156,4 @@ CUresult vgpu_cuMemFree(CUdeviceptr_v1 pointer)
 	bool known = vgpu_forget(pointer, &charged);
 
 	return settle(vgpu_cuda.cuMemFree(pointer), pointer, known, charged);
-}
-
-CUresult vgpu_cuMemFreeAsync(CUdeviceptr pointer, CUstream stream)
-{
-	struct vgpu_pointer charged = { 0 };
-	bool known = vgpu_forget(pointer, &charged);
-
-	return settle(vgpu_cuda.cuMemFreeAsync(pointer, stream), pointer, known, charged);
-}
-
-CUresult vgpu_cuMemFreeAsync_ptsz(CUdeviceptr pointer, CUstream stream)
-{
-	struct vgpu_pointer charged = { 0 };
-	bool known = vgpu_forget(pointer, &charged);
-
-	return settle(vgpu_cuda.cuMemFreeAsync_ptsz(pointer, stream), pointer, known, charged);
 }

@@ -23,7 +23,14 @@ struct vgpu_pointers {
 	struct vgpu_pointer_bucket *_Atomic levels[VGPU_POINTER_LEVELS];
 };
 
-enum vgpu_pointer_kind { VGPU_POINTER_MEMORY, VGPU_POINTER_CONTEXT };
+enum vgpu_pointer_kind {
+	VGPU_POINTER_MEMORY,
+	VGPU_POINTER_CONTEXT,
+	VGPU_POINTER_ARRAY,
+	VGPU_POINTER_OWNER,		/* not charged: `bytes` is the context that owns the array whose handle is KEY - 1 */
+	VGPU_POINTER_POOLED,		/* not charged, its pool is: `bytes` is cuda_reserve.h's */
+	VGPU_POINTER_GRAPH,		/* not charged: what the executable graph allocates on `device`; its handle is KEY - device */
+};
 
 struct vgpu_pointer {
 	uint64_t bytes;			/* below 2^56 */

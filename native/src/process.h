@@ -27,6 +27,17 @@ struct vgpu_process {
 	int32_t cuda_device[VGPU_MAX_DEVICES];		/* the driver's handle */
 	uint8_t cuda_index[VGPU_MAX_DEVICES];		/* index in the grant */
 	_Atomic uint32_t primary_charged[VGPU_MAX_DEVICES];	/* by index: the primary context has been charged for */
+	_Atomic uint32_t primary_references[VGPU_MAX_DEVICES];	/* by index: what this process retained and has not released */
+	void *_Atomic primary[VGPU_MAX_DEVICES];		/* by index: CUcontext of the device's primary context, once retained */
+
+	/* Pools and graphs (cuda_reserve.c). */
+	_Atomic uint32_t reserve_lock;			/* lock.h's; held across calls of the driver */
+	_Atomic uint32_t reserves_known;		/* 0: the table is the parent's, or empty; under the lock */
+	_Atomic uint32_t reserves_freed;		/* something was freed that a synchronisation may give back to the device */
+	_Atomic uint32_t reserves_epoch;		/* such synchronisations so far */
+	void *current_pool[VGPU_MAX_DEVICES];		/* by index: CUmemoryPool of cuMemAllocAsync; NULL: to be asked; under the lock */
+	_Atomic uint32_t captures;			/* a capture has begun: streams have to be asked */
+	_Atomic uint32_t graphs_allocate;		/* an executable graph that allocates has been made */
 
 	/* What is held by handles and what is shared; their tables are found stale by a child, and emptied. */
 	_Atomic uint32_t virtual_lock;			/* lock.h's */

@@ -18,9 +18,8 @@ SHARED = ("-shared", "-fPIC", "-fvisibility=hidden")
 def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the small driver: libcuda.so.1 and libnvidia-ml.so.1."""
     folder = tmp_path_factory.mktemp("driver")
-    compile_c(
-        folder / "libcuda.so.1", "driver_cuda.c", flags=[*SHARED, "-Wl,-soname,libcuda.so.1", "-Wl,-Bsymbolic", "-pthread"]
-    )
+    flags = [*SHARED, "-Wl,-soname,libcuda.so.1", "-Wl,-Bsymbolic", "-pthread"]
+    compile_c(folder / "libcuda.so.1", "driver_cuda.c", "driver_reserves.c", flags=flags)
     compile_c(folder / "libnvidia-ml.so.1", "driver_nvml.c", flags=[*SHARED, "-Wl,-soname,libnvidia-ml.so.1"])
     return folder
 

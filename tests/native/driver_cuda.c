@@ -8,14 +8,12 @@
  *   STUB_DELAY_US  time that an allocation or a free takes
  *   STUB_EXPORT    "file": what is exported is a file, which cannot be watched; else a pipe
  */
+#include "driver_cuda.h"
+
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,16 +23,11 @@
 #include <time.h>
 #include <unistd.h>
 
-#define DEVICES 4
-#define PHYSICAL (UINT64_C(16) << 30)
 #define BLOCKS (1u << 20)
 #define PROCESSES 4096
 #define OBJECTS 1024
-#define EXPORT __attribute__((visibility("default")))
 
-typedef unsigned long long CUdeviceptr;
 typedef struct { char bytes[16]; } CUuuid;
-struct context { int device, primary; };
 
 /* Memory that lives as long as any process holds it, or a descriptor for it is open; under the lock of all processes. */
 struct object {
@@ -57,10 +50,10 @@ struct truth {
 
 static struct truth *truth;
 static unsigned self;
-static _Atomic int initialised;
+_Atomic int initialised;
 static struct context primaries[DEVICES];
 static _Atomic int primary_references[DEVICES];
-static _Thread_local struct context *current;
+_Thread_local struct context *current;
 static _Atomic uint64_t allocations;
 static struct { uint64_t bytes; struct context *context; uint32_t object; } blocks[BLOCKS];	/* object: 1 + its index */
 static uint32_t free_blocks[BLOCKS];
@@ -131,7 +124,7 @@ static void pause_a_while(void)
 		nanosleep(&(struct timespec){ .tv_nsec = delay_us * 1000 }, NULL);
 }
 
-static void count(int device, uint64_t bytes)
+void count(int device, uint64_t bytes)
 {
 	uint64_t now = atomic_fetch_add(&truth->used[device], bytes) + bytes, peak = atomic_load(&truth->peak[device]);
 
@@ -140,7 +133,7 @@ static void count(int device, uint64_t bytes)
 	atomic_fetch_add(&truth->processes[self].bytes[device], bytes);
 }
 
-static void uncount(int device, uint64_t bytes)
+void uncount(int device, uint64_t bytes)
 {
 	atomic_fetch_sub(&truth->processes[self].bytes[device], bytes);
 	atomic_fetch_sub(&truth->used[device], bytes);
@@ -218,6 +211,7 @@ static void free_context(struct context *context)
 			blocks[i].bytes = 0;
 			free_blocks[free_count++] = i;
 		}
+	free_arrays(context);
 }
 
 EXPORT int cuDevicePrimaryCtxRelease_v2(int device)
@@ -254,6 +248,8 @@ EXPORT int cuCtxCreate_v2(struct context **context, unsigned int flags, int devi
 
 EXPORT int cuCtxDestroy_v2(struct context *context)
 {
+	if (context->primary)
+		return 201;
 	free_context(context);
 	if (current == context)
 		current = NULL;
@@ -267,6 +263,29 @@ EXPORT int cuCtxSetCurrent(struct context *context)
 	return 0;
 }
 
+EXPORT int cuCtxGetCurrent(struct context **context)
+{
+	*context = current;
+	return 0;
+}
+
+static _Thread_local struct context *below[16];
+static _Thread_local unsigned depth;
+
+EXPORT int cuCtxPushCurrent_v2(struct context *context)
+{
+	below[depth++] = current;
+	current = context;
+	return 0;
+}
+
+EXPORT int cuCtxPopCurrent_v2(struct context **context)
+{
+	*context = current;
+	current = below[--depth];
+	return 0;
+}
+
 EXPORT int cuCtxGetDevice(int *device)
 {
 	if (!initialised)
@@ -277,24 +296,38 @@ EXPORT int cuCtxGetDevice(int *device)
 	return 0;
 }
 
+int may_allocate(int device)
+{
+	if (!initialised)
+		return 3;
+	if (device < 0)
+		return 201;
+	pause_a_while();
+	return fail_nth && (long)atomic_fetch_add(&allocations, 1) + 1 == fail_nth ? 999 : 0;
+}
+
+int take(int device, uint64_t bytes)
+{
+	if (bytes <= PHYSICAL && atomic_load(&truth->used[device]) + bytes > PHYSICAL)
+		sweep();
+	if (bytes > PHYSICAL || atomic_load(&truth->used[device]) + bytes > PHYSICAL)
+		return 2;
+	count(device, bytes);
+	return 0;
+}
+
 static int allocate(CUdeviceptr *pointer, uint64_t bytes, unsigned granule)
 {
 	uint32_t block;
+	int code;
 
-	if (!initialised)
-		return 3;
-	if (!pointer || bytes == 0)
+	if (initialised && (!pointer || bytes == 0))
 		return 1;
-	if (!current)
-		return 201;
-	pause_a_while();
-	if (fail_nth && (long)atomic_fetch_add(&allocations, 1) + 1 == fail_nth)
-		return 999;
-	if (atomic_load(&truth->used[current->device]) + bytes > PHYSICAL)
-		sweep();
-	if (bytes > PHYSICAL || atomic_load(&truth->used[current->device]) + bytes > PHYSICAL)
-		return 2;
-	count(current->device, bytes);
+	code = may_allocate(current ? current->device : -1);
+	if (!code)
+		code = take(current->device, bytes);
+	if (code)
+		return code;
 	pthread_spin_lock(&lock);
 	block = free_count ? free_blocks[--free_count] : next_block < BLOCKS ? next_block++ : 0;
 	blocks[block].bytes = bytes;
@@ -316,18 +349,6 @@ EXPORT int cuMemAlloc_v2(CUdeviceptr *pointer, size_t bytes)
 EXPORT int cuMemAllocManaged(CUdeviceptr *pointer, size_t bytes, unsigned int flags)
 {
 	(void)flags;
-	return allocate(pointer, bytes, 512);
-}
-
-EXPORT int cuMemAllocAsync(CUdeviceptr *pointer, size_t bytes, void *stream)
-{
-	(void)stream;
-	return allocate(pointer, bytes, 512);
-}
-
-EXPORT int cuMemAllocAsync_ptsz(CUdeviceptr *pointer, size_t bytes, void *stream)
-{
-	(void)stream;
 	return allocate(pointer, bytes, 512);
 }
 
@@ -354,6 +375,10 @@ EXPORT int cuMemFree_v2(CUdeviceptr pointer)
 	if (!pointer)
 		return 0;
 	pause_a_while();
+	if (free_reserved(pointer)) {
+		release_unused();
+		return 0;
+	}
 	pthread_spin_lock(&lock);
 	block = block_of(pointer);
 	if (block)
@@ -363,18 +388,6 @@ EXPORT int cuMemFree_v2(CUdeviceptr pointer)
 		free_blocks[free_count++] = block;
 	pthread_spin_unlock(&lock);
 	return block ? 0 : 1;
-}
-
-EXPORT int cuMemFreeAsync(CUdeviceptr pointer, void *stream)
-{
-	(void)stream;
-	return cuMemFree_v2(pointer);
-}
-
-EXPORT int cuMemFreeAsync_ptsz(CUdeviceptr pointer, void *stream)
-{
-	(void)stream;
-	return cuMemFree_v2(pointer);
 }
 
 static void look_at_exported(void);
@@ -392,68 +405,6 @@ EXPORT int cuMemGetInfo_v2(size_t *free, size_t *total)
 	return 0;
 }
 
-/* Everything below allocates nothing here: what matters is whether it is reached. */
-static void *capturing;
-
-EXPORT int cuStreamBeginCapture_v2(void *stream, int mode)
-{
-	(void)mode;
-	capturing = stream;
-	return 0;
-}
-
-EXPORT int cuStreamIsCapturing(void *stream, int *status)
-{
-	*status = stream && stream == capturing;
-	return 0;
-}
-
-EXPORT int cuStreamIsCapturing_ptsz(void *stream, int *status)
-{
-	return cuStreamIsCapturing(stream, status);
-}
-
-#define CREATES(name) \
-	EXPORT int name(void *made, const void *descriptor) \
-	{ \
-		(void)made, (void)descriptor; \
-		return 0; \
-	}
-CREATES(cuArrayCreate)
-CREATES(cuArrayCreate_v2)
-CREATES(cuArray3DCreate)
-CREATES(cuArray3DCreate_v2)
-
-EXPORT int cuMipmappedArrayCreate(void *made, const void *descriptor, unsigned int levels)
-{
-	(void)made, (void)descriptor, (void)levels;
-	return 0;
-}
-
-EXPORT int cuGraphAddMemAllocNode(void *node, void *graph, const void *after, size_t count, void *params)
-{
-	(void)node, (void)graph, (void)after, (void)count, (void)params;
-	return 0;
-}
-
-EXPORT int cuGraphAddNode(void *node, void *graph, const void *after, size_t count, const int *params)
-{
-	(void)node, (void)graph, (void)after, (void)count;
-	return params ? 0 : 1;
-}
-
-EXPORT int cuGraphAddNode_v2(void *node, void *graph, const void *after, const void *edges, size_t count, const int *params)
-{
-	(void)edges;
-	return cuGraphAddNode(node, graph, after, count, params);
-}
-
-EXPORT int cuGraphAddNode_v3(void *node, void *graph, const void *after, const void *edges, size_t count, const int *params)
-{
-	(void)edges;
-	return cuGraphAddNode(node, graph, after, count, params);
-}
-
 EXPORT int cuGreenCtxCreate(struct context **context, void *resources, int device, unsigned int flags)
 {
 	(void)resources;
@@ -467,14 +418,26 @@ EXPORT int cuGreenCtxDestroy(struct context *context)
 
 static struct object *opened_object(CUdeviceptr pointer);
 
+EXPORT int cuCtxFromGreenCtx(struct context **context, struct context *green)
+{
+	*context = green;
+	return 0;
+}
+
+/* Wants a context, as the documentation allows. */
 EXPORT int cuPointerGetAttribute(void *data, int attribute, CUdeviceptr pointer)
 {
 	uint32_t block = block_of(pointer);
 	const struct object *object = opened_object(pointer);
 
+	if (!current)
+		return 201;
 	if (!block && !object)
 		return 1;
-	*(int *)data = attribute != 9 ? 2 : block ? blocks[block].context->device : object->device;
+	if (attribute == 1)
+		*(struct context **)data = block ? blocks[block].context : NULL;
+	else
+		*(int *)data = attribute != 9 ? 2 : block ? blocks[block].context->device : object->device;
 	return 0;
 }
 
@@ -1034,6 +997,8 @@ EXPORT int cuIpcGetMemHandle(struct shared_handle *handle, CUdeviceptr pointer)
 	uint32_t block = block_of(pointer);
 	struct object *object = NULL;
 
+	if (!current)
+		return 201;
 	if (!block)
 		return 1;
 	enter();

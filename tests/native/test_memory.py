@@ -45,9 +45,7 @@ def test_every_way_to_allocate_is_charged(frame: Frame, call: str) -> None:
 
 @pytest.mark.parametrize("free", ["cuMemFree_v2'", "cuMemFreeAsync', None", "cuMemFreeAsync_ptsz', None"])
 def test_every_way_to_free_gives_back(frame: Frame, free: str) -> None:
-    outcome = frame.python(
-        f"c = Cuda(); c.start(); _, p = c.allocate({LIMIT}, 'cuMemAllocAsync', None); say(c.free(p, '{free}), c.memory())"
-    )
+    outcome = frame.python(f"c = Cuda(); c.start(); _, p = c.allocate({LIMIT}); say(c.free(p, '{free}), c.memory())")
 
     assert outcome.said == [[0, [LIMIT, LIMIT]]]
 
@@ -309,3 +307,57 @@ def test_an_unwritable_folder_refuses_and_says_so(frame: Frame) -> None:
 
     assert outcome.said == [[OOM, [0, LIMIT]]]
     assert outcome.errors.count("no memory can be allocated") == 1
+
+
+def test_a_green_context_is_charged_like_another(frame: Frame) -> None:
+    frame.grants(device(memory=100 * MIB, context=30 * MIB))
+
+    outcome = frame.python(
+        "c = Cuda(); c.start(); f = c.library; green = [ctypes.c_void_p() for _ in range(3)]\n"
+        "made = [f.cuGreenCtxCreate(ctypes.byref(g), None, c.device(0), 1) for g in green]; c.use(0); full = c.memory()[0]\n"
+        "f.cuGreenCtxDestroy(green[0]); c.use(0); say(made, full, c.memory()[0])"
+    )
+
+    assert outcome.said == [[[0, 0, 2], 10 * MIB, 40 * MIB]]
+
+
+def test_a_context_destroyed_without_another_current_gives_back_what_was_in_it(frame: Frame) -> None:
+    """The stub, like the documentation, answers questions about pointers only where a context is current."""
+    outcome = frame.python(
+        "c = Cuda(); c.library.cuInit(0); context = ctypes.c_void_p()\n"
+        "c.library.cuCtxCreate_v2(ctypes.byref(context), 0, c.device(0)); c.code(5 * MIB)\n"
+        f"c.library.cuCtxSetCurrent(None); c.library.cuCtxDestroy_v2(context); c.use(0); say(c.memory()[0], c.code({LIMIT}))"
+    )
+
+    assert outcome.said == [[LIMIT, 0]]
+
+
+def test_a_context_that_cannot_be_destroyed_keeps_its_charge_and_what_is_in_it(frame: Frame) -> None:
+    frame.grants(device(memory=100 * MIB, context=30 * MIB))
+
+    outcome = frame.python(
+        "c = Cuda(); c.start(); _, p = c.allocate(10 * MIB); context = ctypes.c_void_p()\n"
+        "c.library.cuDevicePrimaryCtxRetain(ctypes.byref(context), c.device(0))\n"
+        "say(c.library.cuCtxDestroy_v2(context), c.memory()[0], c.free(p), c.memory()[0])"
+    )
+
+    assert outcome.said == [[201, 60 * MIB, 0, 70 * MIB]]
+
+
+def test_a_primary_context_lives_and_keeps_its_memory_until_its_last_reference_is_released(frame: Frame) -> None:
+    frame.grants(device(memory=100 * MIB, context=30 * MIB))
+
+    outcome = frame.python(
+        "c = Cuda(); c.start(); c.use(0); c.code(10 * MIB); free = []\n"
+        "for _ in '12':\n"
+        "    c.library.cuDevicePrimaryCtxRelease_v2(c.device(0)); free.append(c.memory()[0])\n"
+        "say(free)"
+    )
+
+    assert outcome.said == [[60 * MIB, 100 * MIB]]
+
+
+def test_refusals_by_the_limit_are_counted_in_the_region(frame: Frame) -> None:
+    frame.python(f"c = Cuda(); c.start(); c.code({LIMIT}); c.code(1); c.code({LIMIT} * 2); c.code(1)")
+
+    assert Region.read(frame.region()).devices[0].refused == 3

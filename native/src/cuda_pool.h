@@ -1,0 +1,15 @@
+/* Memory in stream order, from pools: what a free of it means to the pool's reserve. */
+#ifndef VGPU_CUDA_POOL_H
+#define VGPU_CUDA_POOL_H
+
+#include "cuda_abi.h"
+#include "pointers.h"
+
+/*
+ * The driver has answered the free of something that is not linear memory of its own: a pool's allocation (KNOWN, and its
+ * record), or memory that has none, such as a graph's. SYNCHRONOUS: the driver has waited for the device. Returns RESULT.
+ */
+CUresult vgpu_pool_freed(CUresult result, CUdeviceptr pointer, CUstream stream, bool known, struct vgpu_pointer record,
+                         bool synchronous);
+
+#endif
