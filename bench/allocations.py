@@ -1,4 +1,4 @@
-"""One pair of cuMemAlloc and cuMemFree through the interposer, against the same program on the bare simulated driver."""
+"""A pair of an allocation and its free through the interposer, against the same program on the bare simulated driver."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from hami_core import names
 from hami_mock import machine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    Case = tuple[str, float, int, Sequence[str]]  # subject, goal, live allocations, words of pairs.c
 
 PAIRS, REPEATS, ROUNDS = 20_000, 21, 9
 LIVE = (0, 100, 1_000, 10_000)  # allocations that stay while the pairs are timed
 GOAL = 40e-9  # seconds that the interposer may add to a pair
+GOAL_OF_A_POOL = 60e-9  # and to one that a memory pool serves from its reserve
 MIB = 1024 * 1024
 
 
@@ -28,18 +31,21 @@ def rows() -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         bare, interposed = environments(Path(folder))
         program = compiled(Path(folder))
-        return [row for live in LIVE for row in _rows(program, bare, interposed, live)]
+        cases: list[Case] = [(f"alloc+free, {live:,} live", GOAL, live, ()) for live in LIVE]
+        cases += [("alloc+free from a pool", GOAL_OF_A_POOL, 0, ("pool",))]
+        return [row for case in cases for row in _rows(program, bare, interposed, case)]
 
 
-def _rows(program: Path, bare: Mapping[str, str], interposed: Mapping[str, str], live: int) -> list[Row]:
-    pairs = [(seconds(program, bare, live), seconds(program, interposed, live)) for _ in range(ROUNDS)]
+def _rows(program: Path, bare: Mapping[str, str], interposed: Mapping[str, str], case: Case) -> list[Row]:
+    subject, goal, live, words = case
+    pairs = [(seconds(program, bare, live, *words), seconds(program, interposed, live, *words)) for _ in range(ROUNDS)]
     alone, through = (Timing(seconds) for seconds in zip(*pairs, strict=True))
     added = Timing([slower - faster for faster, slower in pairs])
-    subject, baseline = f"alloc+free, {live:,} live", "bare simulated driver"
+    baseline = "bare simulated driver"
     return [
         Row(subject, baseline, alone),
         Row(subject, "through the interposer", through, baseline, ratio(through, alone)),
-        Row(subject, "added by it", added, baseline, ratio(added, alone), GOAL),
+        Row(subject, "added by it", added, baseline, ratio(added, alone), goal),
     ]
 
 

@@ -1,7 +1,8 @@
 /*
  * Times alloc+free pairs through whatever libcuda.so.1 the loader finds: PAIRS pairs, REPEATS times, beside LIVE allocations that
  * stay. Prints the fastest and the median repetition in ns a pair. With REPEATS 0 it runs `counted` once, for instruction counts.
- * A fourth argument chooses another pair: create+release, map+unmap.
+ * A fourth argument chooses another pair: create+release, map+unmap, or pool: by cuMemAllocAsync, which
+ * the pool serves from its reserve.
  */
 #include <dlfcn.h>
 #include <stddef.h>
@@ -57,12 +58,30 @@ static void mapped(long pairs)
 			abort();
 }
 
+/* In the order of a stream. */
+static int (*allocate_in_order)(unsigned long long *, size_t, void *);
+static int (*free_in_order)(unsigned long long, void *);
+
+static void pooled(long pairs)
+{
+	for (long i = 0; i < pairs; i++) {
+		unsigned long long pointer;
+
+		if (allocate_in_order(&pointer, 4096, NULL) || free_in_order(pointer, NULL))
+			abort();
+	}
+}
+
 static void (*chosen(void *driver, const char *pair))(long)
 {
 	int (*reserve)(unsigned long long *, size_t, size_t, unsigned long long, unsigned long long);
 
 	if (!pair)
 		return counted;
+	allocate_in_order = (int (*)(unsigned long long *, size_t, void *))dlsym(driver, "cuMemAllocAsync");
+	free_in_order = (int (*)(unsigned long long, void *))dlsym(driver, "cuMemFreeAsync");
+	if (strcmp(pair, "pool") == 0)
+		return pooled;
 	create = (int (*)(unsigned long long *, size_t, const struct properties *, unsigned long long))dlsym(driver, "cuMemCreate");
 	let_go = (int (*)(unsigned long long))dlsym(driver, "cuMemRelease");
 	map = (int (*)(unsigned long long, size_t, size_t, unsigned long long, unsigned long long))dlsym(driver, "cuMemMap");

@@ -653,6 +653,12 @@ EXPORT int cuGraphCreate(struct graph **graph, unsigned flags)
 	return 0;
 }
 
+EXPORT int cuGraphDestroy(struct graph *graph)
+{
+	free(graph);
+	return 0;
+}
+
 EXPORT int cuGraphAddMemAllocNode(struct node **node, struct graph *graph, const void *after, size_t count,
                                   struct alloc_params *params)
 {

@@ -5,6 +5,7 @@
  *   pairs COUNT             cuMemAlloc and cuMemFree
  *   pairs COUNT create      cuMemCreate and cuMemRelease
  *   pairs COUNT map         cuMemMap and cuMemUnmap
+ *   pairs COUNT pool        cuMemAllocAsync and cuMemFreeAsync, which the pool serves from its reserve
  */
 #include <dlfcn.h>
 #include <stddef.h>
@@ -35,6 +36,18 @@ static int virtual_pairs(void *driver, int device, long count, int mapping)
 	return 0;
 }
 
+static int pool_pairs(void *driver, long count)
+{
+	int (*allocate)(unsigned long long *, size_t, void *) = dlsym(driver, "cuMemAllocAsync");
+	int (*release)(unsigned long long, void *) = dlsym(driver, "cuMemFreeAsync");
+	unsigned long long pointer;
+
+	for (; count > 0; count--)
+		if (allocate(&pointer, 4096, NULL) || release(pointer, NULL))
+			return 2;
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	void *driver = dlopen("libcuda.so.1", RTLD_NOW), *context;
@@ -49,6 +62,8 @@ int main(int argc, char **argv)
 
 	if (argc < 2 || init(0) || get(&device, 0) || retain(&context, device) || use(context))
 		return 1;
+	if (argc == 3 && strcmp(argv[2], "pool") == 0)
+		return pool_pairs(driver, atol(argv[1]));
 	if (argc == 3)
 		return virtual_pairs(driver, device, atol(argv[1]), strcmp(argv[2], "map") == 0);
 	for (long i = atol(argv[1]); i > 0; i--)

@@ -16,7 +16,9 @@
  *   race victim LIMIT_BYTES SEED
  *       Allocates and frees at random for ever, in two threads.
  *
- *   RACE_BY   "virtual": by cuMemCreate, mapped and held by its mapping alone; else by cuMemAlloc
+ *   RACE_BY   "virtual": by cuMemCreate, mapped and held by its mapping alone; "pool": in the order of a stream that is
+ *             synchronised after each free; "array": as an array; "graph": by a launch, and trimmed after the free; else by
+ *             cuMemAlloc
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -96,6 +98,97 @@ static void use_virtual(void *driver, int device)
 	release = release_virtual;
 }
 
+/* Pools, arrays and graphs. */
+static struct {
+	int (*allocate)(unsigned long long *, size_t, void *);
+	int (*free)(unsigned long long, void *);
+	int (*synchronise)(void *);
+	int (*create)(void **, const void *);
+	int (*destroy)(void *);
+	int (*make)(void **, unsigned);
+	int (*unmake)(void *);
+	int (*add)(void **, void *, const void *, size_t, void *);
+	int (*instantiate)(void **, void *, unsigned long long);
+	int (*launch)(void *, void *);
+	int (*drop)(void *);
+	int (*trim)(int);
+	int device;
+} reserved;
+
+static int allocate_pooled(unsigned long long *pointer, size_t bytes)
+{
+	return reserved.allocate(pointer, bytes, NULL);
+}
+
+static int release_pooled(unsigned long long pointer)
+{
+	int result = reserved.free(pointer, NULL);
+
+	return result ? result : reserved.synchronise(NULL);
+}
+
+/* Rows of 512 bytes. */
+static int allocate_array(unsigned long long *pointer, size_t bytes)
+{
+	struct { size_t width, height, depth; int format; unsigned channels, flags; } shape = { 512, (bytes + 511) / 512, 0, 1, 1, 0 };
+	void *array;
+	int result = reserved.create(&array, &shape);
+
+	*pointer = (uintptr_t)array;
+	return result;
+}
+
+static int release_array(unsigned long long pointer)
+{
+	return reserved.destroy((void *)(uintptr_t)pointer);
+}
+
+static int allocate_by_graph(unsigned long long *pointer, size_t bytes)
+{
+	struct { int type, handles, location, id; char rest[72]; void *access; size_t accesses, bytes; unsigned long long pointer; }
+		params = { 1, 0, 1, reserved.device, { 0 }, NULL, 0, bytes, 0 };
+	void *graph, *node, *exec = NULL;
+	int result;
+
+	if (reserved.make(&graph, 0) || reserved.add(&node, graph, NULL, 0, &params))
+		_exit(6);
+	result = reserved.instantiate(&exec, graph, 0);
+	if (!result) {
+		result = reserved.launch(exec, NULL);
+		*pointer = params.pointer;
+		if (reserved.drop(exec))
+			_exit(6);
+	}
+	reserved.unmake(graph);
+	return result;
+}
+
+static int release_of_graph(unsigned long long pointer)
+{
+	int result = reserved.free(pointer, NULL);
+
+	return result ? result : reserved.trim(reserved.device);
+}
+
+static void use_reserved(void *driver, int device, const char *how)
+{
+	*(void **)&reserved.allocate = dlsym(driver, "cuMemAllocAsync");
+	*(void **)&reserved.free = dlsym(driver, "cuMemFreeAsync");
+	*(void **)&reserved.synchronise = dlsym(driver, "cuStreamSynchronize");
+	*(void **)&reserved.create = dlsym(driver, "cuArray3DCreate_v2");
+	*(void **)&reserved.destroy = dlsym(driver, "cuArrayDestroy");
+	*(void **)&reserved.make = dlsym(driver, "cuGraphCreate");
+	*(void **)&reserved.unmake = dlsym(driver, "cuGraphDestroy");
+	*(void **)&reserved.add = dlsym(driver, "cuGraphAddMemAllocNode");
+	*(void **)&reserved.instantiate = dlsym(driver, "cuGraphInstantiateWithFlags");
+	*(void **)&reserved.launch = dlsym(driver, "cuGraphLaunch");
+	*(void **)&reserved.drop = dlsym(driver, "cuGraphExecDestroy");
+	*(void **)&reserved.trim = dlsym(driver, "cuDeviceGraphMemTrim");
+	reserved.device = device;
+	allocate = *how == 'p' ? allocate_pooled : *how == 'a' ? allocate_array : allocate_by_graph;
+	release = *how == 'p' ? release_pooled : *how == 'a' ? release_array : release_of_graph;
+}
+
 /* cuInit and a current context on the first device. */
 static void start(void)
 {
@@ -114,6 +207,8 @@ static void start(void)
 	}
 	if (getenv("RACE_BY") && strcmp(getenv("RACE_BY"), "virtual") == 0)
 		use_virtual(driver, device);
+	else if (getenv("RACE_BY"))
+		use_reserved(driver, device, getenv("RACE_BY"));
 }
 
 struct shared {

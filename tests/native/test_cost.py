@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MOST = 350  # instructions of an allocation with its free, beside the driver's own
+MOST_OF_A_POOL = 650  # the same in the order of a stream, where the pool's reserve need not grow
 PAIRS = 10_000
 
 pytestmark = pytest.mark.needs("valgrind")
@@ -39,6 +40,14 @@ def test_an_allocation_and_its_free_cost_few_instructions(frame: Frame, tmp_path
     cost = of_a_pair(frame, program) - of_a_pair(frame.without_interposer(), program)
 
     assert 0 < cost <= MOST
+
+
+def test_a_pool_that_serves_from_its_reserve_costs_few_instructions(frame: Frame, tmp_path: Path) -> None:
+    program = compile_c(tmp_path / "pairs", "pairs.c", flags=["-ldl"])
+
+    cost = of_a_pair(frame, program, "pool") - of_a_pair(frame.without_interposer(), program, "pool")
+
+    assert 0 < cost <= MOST_OF_A_POOL
 
 
 @pytest.mark.parametrize(("pair", "most"), [("create", 700), ("map", 800)])

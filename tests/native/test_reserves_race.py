@@ -1,0 +1,87 @@
+"""Many processes at one limit by pools, arrays and graphs, and processes that die while they hold them."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.native.harness import LIMIT, MIB, Frame, compile_c
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BLOCK = 64 * MIB
+WAYS = ("pool", "array", "graph")
+
+
+@pytest.fixture(scope="session")
+def race(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return compile_c(tmp_path_factory.mktemp("race") / "race", "race.c", flags=["-ldl", "-pthread"])
+
+
+def run(frame: Frame, race: Path, *words: str) -> dict[str, Any]:
+    outcome = frame.execute(race, *words, seconds=1500)
+    assert (outcome.status, outcome.errors) == (0, "")
+    [said] = outcome.said
+    found: dict[str, Any] = said
+    return found
+
+
+def books(frame: Frame) -> tuple[int, int]:
+    """What the driver says is used of the granted device, and the most that ever was. It notices the dead when it is asked."""
+    frame.python("c = Cuda(); c.start(); c.memory()")
+    numbers = struct.unpack("8Q", frame.truth.read_bytes()[:64])
+    return numbers[1], numbers[5]
+
+
+def check_rounds(frame: Frame, race: Path, processes: int, rounds: int) -> None:
+    found = run(frame, race, "rounds", str(processes), str(rounds), str(BLOCK), str(LIMIT))
+
+    found.pop("fewest")
+    assert found == {"over": 0, "unfilled": 0, "failed": 0}
+    assert books(frame) == (0, LIMIT)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_processes_that_race_fill_the_limit_and_never_pass_it(frame: Frame, race: Path, way: str) -> None:
+    check_rounds(frame.but(RACE_BY=way), race, 4, 10)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("delay_us", [0, 100])
+@pytest.mark.parametrize("processes", [2, 8, 24])
+def test_hundreds_of_rounds_of_every_size(frame: Frame, race: Path, processes: int, delay_us: int, way: str) -> None:
+    check_rounds(frame.but(RACE_BY=way, STUB_DELAY_US=str(delay_us)), race, processes, 20 if delay_us else 100)
+
+
+def check_kills(frame: Frame, race: Path, kills: int, seed: int) -> None:
+    found = run(frame, race, "kill", str(kills), str(LIMIT), str(seed))
+
+    assert found["lost"] == 0
+    assert found["came"] > kills // 4
+    assert found["worst_s"] < 1.0
+    newcomer = frame.python(f"c = Cuda(); c.start(); say(c.code({LIMIT}), c.code(1))")
+    assert newcomer.said == [[0, 2]]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_after_a_kill_at_any_moment_the_whole_share_is_back_at_once(frame: Frame, race: Path, way: str) -> None:
+    check_kills(frame.but(RACE_BY=way), race, 12, seed=1)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", WAYS)
+def test_hundreds_of_kills(frame: Frame, race: Path, way: str) -> None:
+    check_kills(frame.but(RACE_BY=way), race, 300, seed=7)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("way", WAYS)
+def test_a_kill_after_any_instruction_of_an_allocation_and_its_end_costs_nothing(frame: Frame, race: Path, way: str) -> None:
+    found = run(frame.but(RACE_BY=way), race, "steps", "37", str(LIMIT), "1")
+
+    assert found["late"] == 0
+    assert found["instructions"] > 300
