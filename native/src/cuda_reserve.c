@@ -186,23 +186,39 @@ static bool trim_all(unsigned device)
 	return any;
 }
 
-CUresult vgpu_reserve_before(struct vgpu_reserve *reserve, uint64_t bytes, uint64_t *hand)
+/* Charge the most that BYTES can make it grow by. */
+static CUresult charge_most(const struct vgpu_reserve *reserve, uint64_t bytes, uint64_t *hand)
 {
 	uint64_t most = in_steps(bytes, reserve->step);
 	CUresult result = vgpu_charge_within(reserve->device, most);
 
-	*hand = most;
+	*hand = result == CUDA_SUCCESS ? most : 0;
+	return result;
+}
+
+/* Whether it has a place for BYTES that some stream has freed. */
+static bool has_hole(const struct vgpu_reserve *reserve, uint64_t bytes)
+{
+	for (unsigned i = 0; i < reserve->hole_count; i++)
+		if (reserve->holes[i].bytes >= bytes)
+			return true;
+	return false;
+}
+
+/* In this order: what makes nothing grow, what makes room, and last what the driver may answer by growing. */
+CUresult vgpu_reserve_before(struct vgpu_reserve *reserve, uint64_t bytes, uint64_t *hand)
+{
+	CUresult result = charge_most(reserve, bytes, hand);
+
 	if (result != CUDA_ERROR_OUT_OF_MEMORY)
 		return result;
-	*hand = 0;
 	vgpu_reserve_settle(reserve);
-	if (has_unused(reserve, bytes))
+	if (has_hole(reserve, bytes))
 		return CUDA_SUCCESS;
-	if (bytes <= vgpu_process()->limit_bytes[reserve->device] && trim_all(reserve->device)) {
-		most = in_steps(bytes, reserve->step);
-		result = vgpu_charge_within(reserve->device, most);
-		*hand = result == CUDA_SUCCESS ? most : 0;
-	}
+	if (bytes <= vgpu_process()->limit_bytes[reserve->device] && trim_all(reserve->device))
+		result = charge_most(reserve, bytes, hand);
+	if (result == CUDA_ERROR_OUT_OF_MEMORY && has_unused(reserve, bytes))
+		return CUDA_SUCCESS;
 	if (result == CUDA_ERROR_OUT_OF_MEMORY)
 		vgpu_refused(reserve->device, bytes);
 	return result;
