@@ -1,8 +1,9 @@
-"""Random acts on all that allocates, in one program: what the driver holds is never more than is charged, nor that than the limit.
+"""Random acts on all that allocates, in one program: what is held is never more than is charged, nor that than the limit.
 
 python -S acts.py SEED COUNT LIMIT      prints null, or at which act what was wrong
 """
 
+import ctypes
 import os
 import random
 import struct
@@ -10,8 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from client import MIB, say
-from reserves import AUTO_FREE, Reserves
+from tests.native.client import MIB, U64, say
+from tests.native.reserves import AUTO_FREE, THRESHOLD, Reserves
 
 REGION = Path(os.environ["HAMI_LIMITS"]).with_name("pod_main")
 USED_OF_FIRST_DEVICE = 512 + 128  # in a region
@@ -35,34 +36,37 @@ class Player(Reserves):
             file.seek(USED_OF_FIRST_DEVICE)
             return held, struct.unpack("Q", file.read(8))[0]
 
-    def keep(self, kind: str, made: tuple[int, Any]) -> None:
+    def note(self, kind: str, made: tuple[int, Any]) -> None:
         assert made[0] in (0, 2), (kind, made[0])
         if made[0] == 0:
             self.held.append((kind, made[1]))
 
     def begin(self) -> None:
-        pools = [thing for kind, thing in self.held if kind == "pool"]
-        kind = self.luck.choice(
-            ["linear", "pooled", "pooled", "pooled", "array", "graph", "scratch", "captured", "pool", "own"]
-        )
-        if kind == "linear":
-            self.keep(kind, self.allocate(self.size()))
-        elif kind == "pooled":
-            self.keep(kind, self.take(self.size()))
-        elif kind == "own" and pools:
-            self.keep("pooled", self.take(self.size(), self.luck.choice(pools)))
-        elif kind == "array":
-            self.keep(kind, self.array(512, self.luck.randrange(1, 70_000), self.luck.choice([0, 1, 3])))
-        elif kind == "pool":
-            self.keep(kind, self.pool())
-            if self.luck.random() < 0.5 and self.held and self.held[-1][0] == "pool":
-                self.library.cuMemPoolSetAttribute(self.held[-1][1], 4, struct.pack("Q", 2**40))
-        elif kind in ("graph", "scratch"):
-            self.launch_one(leaves=kind == "graph")
-        elif kind == "captured":
-            self.capture_one()
+        acts = [self.linear, self.arrays, self.pools, self.of_a_pool, self.launch_one, self.capture_one]
+        self.luck.choice([self.pooled, self.pooled, *acts])()
 
-    def launch_one(self, *, leaves: bool) -> None:
+    def linear(self) -> None:
+        self.note("linear", self.allocate(self.size()))
+
+    def pooled(self) -> None:
+        self.note("pooled", self.take(self.size()))
+
+    def of_a_pool(self) -> None:
+        pools = [thing for kind, thing in self.held if kind == "pool"]
+        if pools:
+            self.note("pooled", self.take(self.size(), self.luck.choice(pools)))
+
+    def arrays(self) -> None:
+        self.note("array", self.array(512, self.luck.randrange(1, 70_000), self.luck.choice([0, 1, 3])))
+
+    def pools(self) -> None:
+        code, pool = self.pool()
+        self.note("pool", (code, pool))
+        if code == 0 and self.luck.random() < 0.5:
+            self.library.cuMemPoolSetAttribute(pool, THRESHOLD, ctypes.byref(U64(2**40)))
+
+    def launch_one(self) -> None:
+        leaves = self.luck.random() < 0.5
         graph = self.graph()
         _, pointer = self.allocates(graph, self.size())
         if not leaves:
@@ -76,8 +80,6 @@ class Player(Reserves):
         assert code in (0, 2), code
 
     def capture_one(self) -> None:
-        import ctypes
-
         stream, graph = ctypes.c_void_p(0x5001), ctypes.c_void_p()
         self.library.cuStreamBeginCapture_v2(stream, 0)
         _, pointer = self.take(self.size(), stream=stream)

@@ -102,7 +102,7 @@ class Frame:
             "LD_LIBRARY_PATH": str(self.driver),
             "LD_PRELOAD": self.preload,
             "STUB_STATE": str(self.truth),
-            "PYTHONPATH": str(HERE),
+            "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parent.parent)]),
         }
         if self.limits.exists():
             ours["HAMI_LIMITS"] = str(self.limits)

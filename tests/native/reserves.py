@@ -3,7 +3,7 @@
 import ctypes
 from typing import Any
 
-from client import MIB, U64, Cuda
+from tests.native.client import MIB, U64, Cuda
 
 STREAM = ctypes.c_void_p(0x1001)  # of the stub driver's device 1, which tests grant by default
 OTHER = ctypes.c_void_p(0x2001)

@@ -1,4 +1,4 @@
-"""Random programs over all that allocates: what is held is never more than is charged, what is charged never more than the limit."""
+"""Random programs over all that allocates: what is held is charged, and what is charged is within the limit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.native.harness import HERE, MIB, Frame, device
-
 
 MOST_AT_ONCE = 64 * MIB  # that acts.py asks for
 
