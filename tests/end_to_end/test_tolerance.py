@@ -44,6 +44,7 @@ ROUNDED = {
 }
 EXACT = {
     "contexts": "pass",
+    "virtual memory": "check(f.cuMemCreate(at(p), U64(4 * MIB), (ctypes.c_int * 8)(1, 0, 1, 0), U64(0)))",
     "pools": "check(f.cuMemAllocAsync(at(p), U64((number * 7 + 1) * MIB), None))",
     "what a pool gives back": """
 check(f.cuMemAllocAsync(at(p), U64(40 * MIB), None)); check(f.cuMemFreeAsync(p, None)); check(f.cuStreamSynchronize(None))
