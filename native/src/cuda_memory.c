@@ -132,7 +132,7 @@ CUresult vgpu_cuMemAllocPitch(CUdeviceptr_v1 *pointer, unsigned int *pitch, unsi
 static inline CUresult settle(CUresult result, uint64_t pointer, bool known, struct vgpu_pointer charged)
 {
 	if (__builtin_expect(!known || charged.kind == VGPU_POINTER_POOLED, 0))
-		return vgpu_pool_freed(result, pointer, NULL, known, charged, true);
+		return vgpu_pool_freed(result, pointer, known, charged);
 	if (result != CUDA_SUCCESS)
 		(void)vgpu_record(pointer, charged);
 	else if (__builtin_expect(vgpu_ipc_has_exports(), 0))

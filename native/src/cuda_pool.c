@@ -4,6 +4,8 @@
  */
 #include "cuda_pool.h"
 
+#include <pthread.h>
+
 #include "charge.h"
 #include "cuda_capture.h"
 #include "cuda_device.h"
@@ -14,7 +16,9 @@
 
 #define GRANULE 512u			/* of what a pool allocates */
 #define READ_EVERY 64u			/* allocations that cannot have made it grow, before that is checked */
-#define FIRST_HANDLE 3u			/* of a stream; below are NULL, CU_STREAM_LEGACY and CU_STREAM_PER_THREAD */
+#define FIRST_HANDLE 3u			/* of a stream; below are NULL and the two that follow */
+#define LEGACY ((CUstream)1)		/* CU_STREAM_LEGACY */
+#define PER_THREAD ((CUstream)2)	/* CU_STREAM_PER_THREAD */
 
 enum call { ALLOCATE, ALLOCATE_PTSZ, FROM_POOL, FROM_POOL_PTSZ };
 
@@ -24,6 +28,11 @@ struct request {
 	CUmemoryPool pool;		/* NULL: the current one of the stream's device */
 	CUstream stream;
 };
+
+static inline bool is_per_thread(enum call call)
+{
+	return call == ALLOCATE_PTSZ || call == FROM_POOL_PTSZ;
+}
 
 static inline CUresult ask_driver(enum call call, const struct request *request)
 {
@@ -128,8 +137,16 @@ static uint64_t in_granules(uint64_t bytes)
 	return bytes > UINT64_MAX - GRANULE ? UINT64_MAX : (bytes + GRANULE - 1) / GRANULE * GRANULE;
 }
 
+/* A stream's name in a hole: NULL means another stream in either flavour, and a thread's own is no other thread's. */
+static uint64_t name_of(CUstream stream, bool per_thread)
+{
+	if (!stream)
+		stream = per_thread ? PER_THREAD : LEGACY;
+	return stream == PER_THREAD ? (uint64_t)pthread_self() | 1 : (uint64_t)(uintptr_t)stream;
+}
+
 /* Whether the driver has a place for BYTES that it can use in STREAM without a question. */
-static bool has_hole(const struct vgpu_reserve *reserve, CUstream stream, uint64_t bytes)
+static bool has_hole(const struct vgpu_reserve *reserve, uint64_t stream, uint64_t bytes)
 {
 	for (unsigned i = 0; i < reserve->hole_count; i++)
 		if (reserve->holes[i].stream == stream && reserve->holes[i].bytes >= bytes)
@@ -137,7 +154,7 @@ static bool has_hole(const struct vgpu_reserve *reserve, CUstream stream, uint64
 	return false;
 }
 
-static void add_hole(struct vgpu_reserve *reserve, uint64_t begin, uint64_t bytes, CUstream stream)
+static void add_hole(struct vgpu_reserve *reserve, uint64_t begin, uint64_t bytes, uint64_t stream)
 {
 	unsigned place = reserve->hole_count < VGPU_HOLES ? reserve->hole_count++ : reserve->next_hole++ % VGPU_HOLES;
 
@@ -179,6 +196,7 @@ static CUresult commit(struct vgpu_reserve *reserve, const struct request *reque
 	if (!vgpu_record(*request->pointer, (struct vgpu_pointer){ packed, reserve->device, VGPU_POINTER_POOLED }))
 		return undo(reserve, *request->pointer);
 	atomic_fetch_add_explicit(&reserve->live, bytes, memory_order_relaxed);
+	atomic_fetch_add_explicit(&reserve->allocations, 1, memory_order_relaxed);
 	use_hole(reserve, *request->pointer, bytes);
 	return CUDA_SUCCESS;
 }
@@ -218,20 +236,19 @@ static inline CUresult allocate_from(enum call call, const struct request *reque
 		return ask_driver(call, request);
 	if (reserve->epoch != atomic_load_explicit(&vgpu_process()->reserves_epoch, memory_order_acquire))
 		vgpu_reserve_settle(reserve);
-	if (has_hole(reserve, request->stream, in_granules(request->bytes)))
+	if (has_hole(reserve, name_of(request->stream, is_per_thread(call)), in_granules(request->bytes)))
 		return allocate_in_hole(call, request, reserve);
 	return allocate_growing(call, request, reserve);
 }
 
 static inline CUresult allocate(enum call call, const struct request *request)
 {
-	bool ptsz = call == ALLOCATE_PTSZ || call == FROM_POOL_PTSZ;
 	unsigned index = 0;
 	CUresult result = request->pool ? vgpu_cuda_devices() : device_of_stream(request->stream, &index);
 
 	if (result != CUDA_SUCCESS)
 		return result;
-	if (vgpu_captures(ptsz ? vgpu_cuda.cuStreamIsCapturing_ptsz : vgpu_cuda.cuStreamIsCapturing, request->stream))
+	if (vgpu_captures(is_per_thread(call) ? vgpu_cuda.cuStreamIsCapturing_ptsz : vgpu_cuda.cuStreamIsCapturing, request->stream))
 		return ask_driver(call, request);	/* a node of a graph, whose launches are charged */
 	vgpu_reserves_enter();
 	result = allocate_from(call, request, request->pool ? reserve_of(request->pool) : current_reserve(index));
@@ -262,40 +279,56 @@ CUresult vgpu_cuMemAllocFromPoolAsync_ptsz(CUdeviceptr *pointer, size_t bytes, C
 	            : vgpu_cuda.cuMemAllocFromPoolAsync_ptsz(pointer, bytes, pool, stream);
 }
 
-/* The hole is only worth having: where another thread is at the reserves, the free does not wait for it. */
-static void note_hole(uint64_t packed, CUdeviceptr pointer, CUstream stream)
+/*
+ * The hole is only worth having: where another thread is at the reserves, the free does not wait for it. And it is none where
+ * something was allocated since ALLOCATIONS, before the driver freed it: that may lie in it.
+ */
+static void note_hole(uint64_t packed, CUdeviceptr pointer, uint64_t stream, uint32_t allocations)
 {
 	uint64_t bytes;
 	struct vgpu_reserve *reserve = vgpu_reserve_unpack(packed, &bytes);
 
 	if (!vgpu_reserves_try())
 		return;
-	if (reserve->state == VGPU_RESERVE_POOL)
+	if (reserve->state == VGPU_RESERVE_POOL && atomic_load_explicit(&reserve->allocations, memory_order_relaxed) == allocations)
 		add_hole(reserve, pointer, bytes, stream);
 	vgpu_reserves_leave();
 }
 
-CUresult vgpu_pool_freed(CUresult result, CUdeviceptr pointer, CUstream stream, bool known, struct vgpu_pointer record,
-                         bool synchronous)
+/* The driver has answered the free of a pool's allocation (KNOWN, and its record), or of memory that has no record. */
+static CUresult freed(CUresult result, CUdeviceptr pointer, bool known, struct vgpu_pointer record)
 {
-	if (result != CUDA_SUCCESS) {
-		if (known)
-			(void)vgpu_record(pointer, record);
-		return result;
-	}
-	if (known) {
+	if (result != CUDA_SUCCESS && known)
+		(void)vgpu_record(pointer, record);
+	else if (result == CUDA_SUCCESS && known)
 		vgpu_reserve_forget(record.bytes);
-		note_hole(record.bytes, pointer, stream);
-	} else {
+	else if (result == CUDA_SUCCESS)
 		vgpu_reserves_note_free();
-	}
-	return synchronous ? vgpu_reserves_synchronised(result) : result;
+	return result;
+}
+
+CUresult vgpu_pool_freed(CUresult result, CUdeviceptr pointer, bool known, struct vgpu_pointer record)
+{
+	return vgpu_reserves_synchronised(freed(result, pointer, known, record));
+}
+
+static CUresult free_of_pool(CUresult (*driver)(CUdeviceptr, CUstream), CUdeviceptr pointer, CUstream stream, bool per_thread,
+                             struct vgpu_pointer record)
+{
+	uint64_t bytes;
+	struct vgpu_reserve *reserve = vgpu_reserve_unpack(record.bytes, &bytes);
+	uint32_t allocations = atomic_load_explicit(&reserve->allocations, memory_order_acquire);
+	CUresult result = freed(driver(pointer, stream), pointer, true, record);
+
+	if (result == CUDA_SUCCESS)
+		note_hole(record.bytes, pointer, name_of(stream, per_thread), allocations);
+	return result;
 }
 
 /* Captured, a free is made a node: what it will free stays recorded. */
 static inline CUresult free_in_order(CUresult (*driver)(CUdeviceptr, CUstream),
                                      CUresult (*is_capturing)(CUstream, CUstreamCaptureStatus *), CUdeviceptr pointer,
-                                     CUstream stream)
+                                     CUstream stream, bool per_thread)
 {
 	struct vgpu_pointer record = { 0 };
 	CUresult result;
@@ -304,9 +337,11 @@ static inline CUresult free_in_order(CUresult (*driver)(CUdeviceptr, CUstream),
 	if (vgpu_captures(is_capturing, stream))
 		return driver(pointer, stream);
 	known = vgpu_forget(pointer, &record);
+	if (known && record.kind == VGPU_POINTER_POOLED)
+		return free_of_pool(driver, pointer, stream, per_thread, record);
 	result = driver(pointer, stream);
-	if (!known || record.kind == VGPU_POINTER_POOLED)
-		return vgpu_pool_freed(result, pointer, stream, known, record, false);
+	if (!known)
+		return freed(result, pointer, false, record);
 	if (result != CUDA_SUCCESS)
 		(void)vgpu_record(pointer, record);
 	else if (vgpu_ipc_has_exports())
@@ -318,12 +353,12 @@ static inline CUresult free_in_order(CUresult (*driver)(CUdeviceptr, CUstream),
 
 CUresult vgpu_cuMemFreeAsync(CUdeviceptr pointer, CUstream stream)
 {
-	return free_in_order(vgpu_cuda.cuMemFreeAsync, vgpu_cuda.cuStreamIsCapturing, pointer, stream);
+	return free_in_order(vgpu_cuda.cuMemFreeAsync, vgpu_cuda.cuStreamIsCapturing, pointer, stream, false);
 }
 
 CUresult vgpu_cuMemFreeAsync_ptsz(CUdeviceptr pointer, CUstream stream)
 {
-	return free_in_order(vgpu_cuda.cuMemFreeAsync_ptsz, vgpu_cuda.cuStreamIsCapturing_ptsz, pointer, stream);
+	return free_in_order(vgpu_cuda.cuMemFreeAsync_ptsz, vgpu_cuda.cuStreamIsCapturing_ptsz, pointer, stream, true);
 }
 
 /* A pool of managed memory is a device's, wherever it prefers its pages: they may all come. */

@@ -6,10 +6,9 @@
 #include "pointers.h"
 
 /*
- * The driver has answered the free of something that is not linear memory of its own: a pool's allocation (KNOWN, and its
- * record), or memory that has none, such as a graph's. SYNCHRONOUS: the driver has waited for the device. Returns RESULT.
+ * The driver has answered the free of something that is not linear memory of its own, and has waited for the device: a pool's
+ * allocation (KNOWN, and its record), or memory that has none, such as a graph's. Returns RESULT.
  */
-CUresult vgpu_pool_freed(CUresult result, CUdeviceptr pointer, CUstream stream, bool known, struct vgpu_pointer record,
-                         bool synchronous);
+CUresult vgpu_pool_freed(CUresult result, CUdeviceptr pointer, bool known, struct vgpu_pointer record);
 
 #endif

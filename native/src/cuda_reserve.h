@@ -30,7 +30,7 @@
 /* What was freed in a stream and has not been allocated again: an allocation in the same stream that fits makes nothing grow. */
 struct vgpu_hole {
 	uint64_t begin, bytes;
-	CUstream stream;
+	uint64_t stream;		/* which stream, a thread's own one by the thread */
 };
 
 enum vgpu_reserve_state {
@@ -50,6 +50,7 @@ struct vgpu_reserve {
 	uint32_t epoch;			/* the last synchronisation that has been taken account of */
 	uint32_t unread;		/* allocations since the last reading */
 	_Atomic uint64_t live;		/* bytes of the allocations that are recorded as this pool's */
+	_Atomic uint32_t allocations;	/* so far: what was freed before one is perhaps in use again */
 	unsigned hole_count, next_hole;
 	struct vgpu_hole holes[VGPU_HOLES];
 };

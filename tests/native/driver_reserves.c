@@ -17,7 +17,7 @@
 #define CHUNK_BASE (UINT64_C(0x30) << 40)	/* to 0x40 << 40 */
 #define CHUNK_SPACE_LOG2 34		/* of addresses, for one chunk */
 #define GRAPH_BASE (UINT64_C(0x20) << 40)	/* below those of the pools */
-#define NODES 256
+#define NODES 16
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -197,6 +197,7 @@ static struct chunk {
 	struct place *places;	/* by address, all of the chunk */
 } chunks[CHUNKS];
 
+static unsigned chunks_used;		/* places that were ever taken */
 static struct pool defaults[DEVICES] = {
 	{ .device = 0, .is_default = true },
 	{ .device = 1, .is_default = true },
@@ -222,7 +223,7 @@ static void drop_chunk(struct chunk *chunk)
 /* With the lock. */
 static void shrink(const struct pool *pool, uint64_t keep)
 {
-	for (unsigned i = 0; i < CHUNKS && pool->reserved > keep; i++)
+	for (unsigned i = 0; i < chunks_used && pool->reserved > keep; i++)
 		if (chunks[i].pool == pool && is_unused(&chunks[i]))
 			drop_chunk(&chunks[i]);
 }
@@ -230,7 +231,7 @@ static void shrink(const struct pool *pool, uint64_t keep)
 void release_unused(void)
 {
 	pthread_mutex_lock(&lock);
-	for (unsigned i = 0; i < CHUNKS; i++)
+	for (unsigned i = 0; i < chunks_used; i++)
 		if (chunks[i].pool)
 			shrink(chunks[i].pool, chunks[i].pool->destroyed ? 0 : chunks[i].pool->threshold);
 	pthread_mutex_unlock(&lock);
@@ -268,6 +269,7 @@ static struct chunk *grow(struct pool *pool, uint64_t bytes)
 		*place = (struct place){ CHUNK_BASE + ((uint64_t)i << CHUNK_SPACE_LOG2), bytes, false, NULL };
 		chunks[i] = (struct chunk){ pool, bytes, place };
 		pool->reserved += bytes;
+		chunks_used = i < chunks_used ? chunks_used : i + 1;
 		return &chunks[i];
 	}
 	return NULL;
@@ -280,7 +282,7 @@ static int allocate_in(struct pool *pool, CUdeviceptr *pointer, uint64_t bytes)
 
 	*pointer = 0;
 	bytes = round_up(bytes, 512);
-	for (unsigned i = 0; i < CHUNKS && !*pointer; i++)
+	for (unsigned i = 0; i < chunks_used && !*pointer; i++)
 		if (chunks[i].pool == pool)
 			*pointer = place_in(&chunks[i], bytes);
 	if (!*pointer) {
@@ -541,7 +543,8 @@ struct alloc_params {
 _Static_assert(offsetof(struct alloc_params, bytes) == 104, "CUDA_MEM_ALLOC_NODE_PARAMS");
 
 /* What a graph's allocations hold, while they live: pages of its device's reserve. */
-static struct { CUdeviceptr pointer; uint64_t bytes; int device; } held[NODES * 16];
+static struct { CUdeviceptr pointer; uint64_t bytes; int device; } held[4096];
+static unsigned held_used;		/* places that were ever taken */
 static uint64_t graph_reserved[DEVICES], graph_used[DEVICES];
 static CUdeviceptr next_graph_pointer = GRAPH_BASE;
 static struct { void *stream; struct graph *graph; } captured[8];
@@ -551,7 +554,7 @@ static bool free_held(CUdeviceptr pointer)
 {
 	if (pointer < GRAPH_BASE || pointer >= CHUNK_BASE)
 		return false;
-	for (unsigned i = 0; i < sizeof(held) / sizeof(*held); i++)
+	for (unsigned i = 0; i < held_used; i++)
 		if (held[i].pointer == pointer) {
 			graph_used[held[i].device] -= held[i].bytes;
 			held[i].pointer = 0;
@@ -785,6 +788,7 @@ static int run_nodes(const struct graph *graph)
 			continue;
 		while (held[place].pointer)
 			place++;
+		held_used = place < held_used ? held_used : place + 1;
 		held[place].pointer = node->pointer;
 		held[place].bytes = node->bytes;
 		held[place].device = node->device;
@@ -798,7 +802,7 @@ static bool holds_any(const struct graph *graph, bool release)
 	bool any = false;
 
 	for (unsigned i = 0; i < graph->count; i++)
-		for (unsigned place = 0; place < sizeof(held) / sizeof(*held); place++)
+		for (unsigned place = 0; place < held_used; place++)
 			if (graph->nodes[i].type == 10 && held[place].pointer == graph->nodes[i].pointer) {
 				any = true;
 				if (release)
