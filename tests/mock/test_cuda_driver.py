@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hami_mock import machine
-from tests.mock.conftest import OUT, TEXT, Program
+from tests.mock.conftest import OUT, TEXT, Program, blob
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,3 +244,36 @@ def test_each_device_has_books_of_its_own(tmp_path: Path, start: Callable[[Machi
     program.alloc(64 * MIB)
 
     assert [one.requested for one in machine.truth(on.folder).devices] == [0, 0, 64 * MIB, 0]
+
+
+def test_many_copies_go_in_one_call_and_the_first_wrong_one_is_told(program: Program) -> None:
+    source, target = program.start().alloc(4096), program.alloc(4096)
+    program.write(source, b"onetwo")
+    sizes, nowhere = blob("QQ", 3, 3), blob("QQ", target, 1 << 55)
+
+    program.good("cuMemcpyBatchAsync_v2", blob("QQ", target, target + 8), blob("QQ", source, source + 3), sizes, 2, 0, 0, 0, 0)
+
+    assert program.read(target, 12) == b"one\0\0\0\0\0two\0"
+    assert program.call("cuMemcpyBatchAsync", nowhere, blob("QQ", source, source), sizes, 2, 0, 0, 0, OUT, 0)[:2] == [1, 1]
+
+
+def test_a_managed_range_nobody_advised_about_has_no_place(program: Program) -> None:
+    managed = program.start().good("cuMemAllocManaged", OUT, MIB, 1)
+
+    answers = [program.good("cuMemRangeGetAttribute", blob("i", 99), 4, attribute, managed, MIB) for attribute in (1, 2, 3, 4)]
+
+    assert answers == [blob("i", value)["bytes"] for value in (0, -2, -2, -2)]
+    assert program.call("cuMemRangeGetAttribute", blob("i", 0), 4, 1, program.alloc(MIB), MIB)[0] == INVALID_VALUE
+    program.good("cuMemPrefetchBatchAsync", blob("Q", managed), blob("Q", MIB), 1, blob("ii", 1, 0), blob("Q", 0), 1, 0, 0)
+
+
+def test_tensor_maps_need_a_chip_that_knows_them(tmp_path: Path, start: Callable[[Machine], Program]) -> None:
+    sizes, strides, box, ones = blob("QQ", 64, 64), blob("Q", 256), blob("II", 16, 16), blob("II", 1, 1)
+
+    answers = {}
+    for name in ("t4-node", "dgx-h100"):
+        program = start(machine.install(name, tmp_path / name)).start()
+        aligned = program.good("cuMemHostAlloc", OUT, 4096, 0)
+        answers[name] = program.call("cuTensorMapEncodeTiled", aligned, 7, 2, 1 << 47, sizes, strides, box, ones, 0, 0, 0, 0)[0]
+
+    assert answers == {"t4-node": 801, "dgx-h100": 0}

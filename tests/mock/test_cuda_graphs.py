@@ -90,7 +90,7 @@ def test_a_circle_cannot_be_instantiated(program: Program) -> None:
 
 
 def test_a_graph_takes_the_time_of_its_kernels(node: Machine, program: Program) -> None:
-    set_kernel(node, 60 * MS)
+    set_kernel(node, 200 * MS)
     function, graph = kernel(program.start()), program.good("cuGraphCreate", OUT, 0)
     kernel_node(program, graph, function, kernel_node(program, graph, function))
     stream, run = program.good("cuStreamCreate", OUT, 1), executable(program, graph)
@@ -100,7 +100,7 @@ def test_a_graph_takes_the_time_of_its_kernels(node: Machine, program: Program) 
 
     assert program.call("cuStreamQuery", stream)[0] == NOT_READY
     program.good("cuStreamSynchronize", stream)
-    assert time.monotonic() - before >= 0.12
+    assert time.monotonic() - before >= 0.4
 
 
 def test_an_executable_is_a_copy_and_can_be_changed_node_by_node(program: Program) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from hami_mock import machine
 from tests.mock.conftest import OUT, Program, blob, environment
+from tests.mock.test_cuda_streams import set_kernel
 from tests.mock.test_cuda_virtual import DESCRIPTOR, MIB, create, mapped
 
 if TYPE_CHECKING:
@@ -225,7 +226,7 @@ sys.stdin.read()
 
 
 def test_an_event_of_another_process_is_reached_when_it_is_there(node: Machine, start: Start) -> None:
-    machine_kernel(node, 200_000_000)
+    set_kernel(node, 400_000_000)
     owner, other = start(node).start(), start(node).start()
     event = owner.good("cuEventCreate", OUT, 6)
     kernel = owner.good("cuModuleGetFunction", OUT, owner.good("cuModuleLoadData", OUT, "image"), "kernel")
@@ -240,12 +241,6 @@ def test_an_event_of_another_process_is_reached_when_it_is_there(node: Machine, 
     assert owner.call("cuEventQuery", event)[0] == 0
     owner.good("cuEventDestroy_v2", event)
     assert other.call("cuEventQuery", there)[0] == 0
-
-
-def machine_kernel(node: Machine, nanoseconds: int, name: str | None = None) -> None:
-    from tests.mock.test_cuda_streams import set_kernel
-
-    set_kernel(node, nanoseconds, name)
 
 
 def test_a_pool_is_handed_over_and_its_pointers_are_the_same_bytes(node: Machine, start: Start, tmp_path: Path) -> None:

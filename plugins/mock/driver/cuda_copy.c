@@ -129,15 +129,18 @@ static CUresult copy(CUdeviceptr to, CUdeviceptr from, size_t bytes, enum stream
 
 static CUresult copy_async(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream stream, enum stream_kind kind)
 {
-	struct work work = work_copy(to, from, bytes);
 	CUcontext context;
 	CUresult failure = stream_context(stream, kind, &context);
+	struct work work;
 
 	if (failure || !bytes)
 		return failure;
 	if (!to || !from)
 		return CUDA_ERROR_INVALID_VALUE;
-	return captures_running() ? work_submit(stream, kind, &work) : copy_row(to, from, bytes);
+	if (!captures_running())
+		return copy_row(to, from, bytes);
+	work = work_copy(to, from, bytes);
+	return work_submit(stream, kind, &work);
 }
 
 #define COPY_OF(name, kind, to_type, from_type, to_address, from_address) \

@@ -8,11 +8,16 @@
 enum {
 	STREAM_PRIORITIES = 78,
 	HOST_POINTER_OF_REGISTERED = 91,
+	VALUES_FIRST = 92,                      /* words written and waited for in stream order: first version, 64 bits, "nor" */
+	VALUES_FIRST_64 = 93,
+	VALUES_FIRST_NOR = 94,
 	HOST_REGISTER = 99,
 	VIRTUAL_MEMORY = 102,
 	DESCRIPTORS = 103,
 	POOLS = 115,
 	POOL_HANDLES = 119,
+	VALUES_64 = 122,
+	VALUES_NOR = 123,
 	IPC_EVENTS = 125,
 	HOST_NUMA_VIRTUAL_MEMORY = 141,
 	HOST_NUMA_POOLS = 142,
@@ -107,6 +112,11 @@ static bool own_attribute(int attribute, int *value)
 	case STREAM_PRIORITIES:
 	case HOST_REGISTER:
 	case HOST_POINTER_OF_REGISTERED:
+	case VALUES_FIRST:
+	case VALUES_FIRST_64:
+	case VALUES_FIRST_NOR:
+	case VALUES_64:
+	case VALUES_NOR:
 	case VIRTUAL_MEMORY:
 	case DESCRIPTORS:
 	case POOLS:
@@ -238,5 +248,33 @@ CUresult cuDeviceGetP2PAttribute(int *value, CUdevice_P2PAttribute attribute, CU
 		*value = 0;
 	else
 		*value = (int)attribute == 3 ? chip_of(source)->nvlinks[index_of(destination)] > 0 : 1;
+	return CUDA_SUCCESS;
+}
+
+/* Thread blocks can be bound to no part of a device here. */
+CUresult cuDeviceGetExecAffinitySupport(int *supported, CUexecAffinityType type, CUdevice device)
+{
+	CUresult failure = driver_device(device);
+
+	(void)type;
+	if (failure)
+		return failure;
+	if (!supported)
+		return CUDA_ERROR_INVALID_VALUE;
+	*supported = 0;
+	return CUDA_SUCCESS;
+}
+
+/* Elements, whatever their format: the limit of all devices since Volta. */
+CUresult cuDeviceGetTexture1DLinearMaxWidth(size_t *width, CUarray_format format, unsigned channels, CUdevice device)
+{
+	CUresult failure = driver_device(device);
+
+	(void)format;
+	if (failure)
+		return failure;
+	if (!width || !channels || channels > 4)
+		return CUDA_ERROR_INVALID_VALUE;
+	*width = 1 << 28;
 	return CUDA_SUCCESS;
 }

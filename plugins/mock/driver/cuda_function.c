@@ -224,10 +224,16 @@ CUresult launch_check(const CUDA_KERNEL_NODE_PARAMS_v2 *launch)
 	           : CUDA_ERROR_INVALID_VALUE;
 }
 
-/* Shared by all launches: nothing to do where no kernel takes time and nothing is captured. */
-static CUresult launch(const CUDA_KERNEL_NODE_PARAMS_v2 *kernel, CUstream stream, int kind)
+static CUresult launch_work(const CUDA_KERNEL_NODE_PARAMS_v2 *kernel, CUstream stream, int kind)
 {
 	struct work work = {.type = WORK_KERNEL, .kernel = *kernel};
+
+	return work_submit(stream, (enum stream_kind)kind, &work);
+}
+
+/* Nothing to do where no kernel takes time and nothing is captured. */
+static CUresult launch(const CUDA_KERNEL_NODE_PARAMS_v2 *kernel, CUstream stream, int kind)
+{
 	CUcontext context;
 	CUresult failure = stream_context(stream, (enum stream_kind)kind, &context);
 
@@ -237,7 +243,7 @@ static CUresult launch(const CUDA_KERNEL_NODE_PARAMS_v2 *kernel, CUstream stream
 		return failure;
 	if (!captures_running() && !function_duration(kernel->func))
 		return CUDA_SUCCESS;
-	return work_submit(stream, (enum stream_kind)kind, &work);
+	return launch_work(kernel, stream, kind);
 }
 
 #define GRID \
