@@ -286,7 +286,7 @@ def test_words_are_written_and_waited_for_in_stream_order(program: Program) -> N
     ("flags", "word", "over"),
     [(0, 4, False), (0, 5, True), (1, 6, False), (1, 5, True), (2, 8, False), (2, 12, True), (3, 1, True)],
 )
-def test_a_wait_compares_as_it_was_told(program: Program, flags: int, word: int, over: bool) -> None:  # noqa: FBT001
+def test_a_wait_compares_as_it_was_told(program: Program, flags: int, word: int, over: bool) -> None:
     address = program.start().alloc(4096)
     stream = program.good("cuStreamCreate", OUT, 1)
     program.write(address, word.to_bytes(4, "little"))
