@@ -133,6 +133,18 @@ def test_the_legacy_default_stream_waits_for_streams_that_do_not_opt_out(
     assert program.call("cuStreamQuery", stream)[0] == 0
 
 
+@pytest.mark.parametrize(("flags", "waits"), [(0, NOT_READY), (1, 0)])
+def test_streams_that_do_not_opt_out_wait_for_the_legacy_default_stream(
+    node: Machine, program: Program, flags: int, waits: int
+) -> None:
+    set_kernel(node, 400 * MS)
+    stream, function = program.start().good("cuStreamCreate", OUT, flags), kernel(program)
+
+    launch(program, function)
+
+    assert program.call("cuStreamQuery", stream)[0] == waits
+
+
 def test_a_synchronous_copy_waits_for_the_default_stream(node: Machine, program: Program) -> None:
     set_kernel(node, 100 * MS)
     address = program.start().alloc(4096)
