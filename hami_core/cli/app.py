@@ -104,18 +104,10 @@ def _sentence(error: Exception) -> str:
 
 
 def _register() -> None:
-    from hami_core.cli import config, devices, health, play, plugins, ps, run, topology
+    from hami_core.cli import config, devices, health, logs, play, plugins, ps, run, stop, topology, wait
 
-    for command in (
-        play.play,
-        run.run,
-        ps.ps,
-        devices.devices,
-        topology.topology,
-        health.health,
-        plugins.plugins,
-        config.config,
-    ):
+    working = (play.play, run.run, ps.ps, logs.logs, wait.wait, stop.stop)
+    for command in (*working, devices.devices, topology.topology, health.health, plugins.plugins, config.config):
         hami.add_command(command)
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hami_core.local.host import Host
+    from hami_core.local.state import Folder
     from hami_core.plugins import Catalogue, Failure, Plugins
     from hami_core.settings import Settings
 
@@ -53,6 +54,14 @@ class Session:
     def machine(self) -> str | None:
         """The simulated machine that was asked for, by name or by file, whether there is one or not. None: this host."""
         return self._machine
+
+    @cached_property
+    def folder(self) -> Folder:
+        """The state of the machine to work on. Asks no driver, so it is there also when that hangs."""
+        from hami_core.local import host, state
+
+        root = state.root()
+        return state.folder(root, host.set_up(self.plugins, self._machine, root).name if self._machine else state.HOST)
 
     @cached_property
     def settings(self) -> Settings:

@@ -5,7 +5,6 @@ The first half is pure and asks the same functions as a cluster; the second read
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from typing import TYPE_CHECKING
@@ -15,7 +14,7 @@ from attrs import frozen
 from hami_core import decision, explain, names, wire
 from hami_core.errors import NeverFits
 from hami_core.ledger import Ledger
-from hami_core.local import holdings, locks, procfs, queue
+from hami_core.local import changes, holdings, locks, procfs, queue
 from hami_core.local.host import no_machine
 from hami_core.local.queue import Ticket
 from hami_core.model import Holding, Reason
@@ -24,14 +23,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from hami_core.decision import Ask, Tables
+    from hami_core.local.changes import Watch
     from hami_core.local.holdings import Found, Lease
     from hami_core.local.host import Host
     from hami_core.local.manifest import PodSpec
     from hami_core.local.queue import Place, Waiting
     from hami_core.model import Grant, Kind, Share
 
-POLL = 0.1  # seconds between looks at the queue's signature
-LOOK_ANEW = 1.0  # seconds between full looks: a group that holds no lock ends without a sign
+SETTLE = 0.02, 0.2, 1.0  # seconds to the next looks after the kernel has told: a lock is free a moment after its holder's end
+FIRST_LOOKS = 1.0  # seconds between looks of the first in the queue: a group that holds no lock ends without a sign
+OTHERS_LOOK = 20.0  # seconds between looks of everybody else; what they wait for does not end without a sign
+UNTOLD = 0.1, 1.0  # the same two where the kernel tells us nothing
 
 CORES_NOTE = "cores reserved, not enforced by this build"
 
@@ -118,30 +120,52 @@ async def admit(host: Host, pod: PodSpec, asked: Sequence[Ask], waits: Callable[
 
     Cancelled while it waits, it leaves the queue as if it had never been there.
     """
-    place_in_queue: Place | None = None
+    own: Place | None = None
     told = ""
+    looks = len(SETTLE)  # since the kernel told of anything
     try:
         while True:
-            async with locks.locked(host.folder.lock):
-                outcome = _try(host, pod, asked, place_in_queue)
-                if isinstance(outcome, Admitted):
-                    return outcome
-                place_in_queue = place_in_queue or queue.join(host.folder, _ticket(pod, asked, outcome))
-                seen = queue.signature(host.folder)
-            if outcome != told:
-                waits(outcome)
-                told = outcome
-            await _changed(host, seen)
+            with changes.watching() as watch:
+                async with locks.locked(host.folder.lock):
+                    first = _first(host, own, asked)
+                    queue.watch(host.folder, first, watch)  # before the look: what changes after it is told
+                    outcome = _try(host, pod, asked, first)
+                    if isinstance(outcome, Admitted):
+                        return outcome
+                    own = _wait(host, own, _ticket(pod, asked, outcome))
+                if outcome != told:
+                    waits(outcome)
+                    told = outcome
+                looks = 0 if await watch.changed(_patience(watch, first, looks)) else looks + 1
     finally:
-        if place_in_queue:
-            place_in_queue.leave()
+        if own:
+            own.leave()
 
 
-def _try(host: Host, pod: PodSpec, asked: Sequence[Ask], own: Place | None) -> Admitted | str:
-    live = holdings.heal(host.folder)
-    first = queue.ahead(queue.heal(host.folder), own, [one.kind.name for one in asked])
-    if asked and first is not None:
+def _first(host: Host, own: Place | None, asked: Sequence[Ask]) -> Waiting | None:
+    """Who comes before us; nobody before him who asks for nothing."""
+    waiting = queue.heal(host.folder)
+    return queue.ahead(waiting, own, [one.kind.name for one in asked]) if asked else None
+
+
+def _wait(host: Host, own: Place | None, ticket: Ticket) -> Place:
+    if own is None:
+        return queue.join(host.folder, ticket)
+    return own if own.ticket.why == ticket.why else own.explain(ticket.why)
+
+
+def _patience(watch: Watch, first: Waiting | None, looks: int) -> float:
+    """Seconds to wait for a change before looking all the same, after so many looks since the last that was told."""
+    if looks < len(SETTLE):
+        return SETTLE[looks]
+    of_first, of_others = (FIRST_LOOKS, OTHERS_LOOK) if watch.fd is not None else UNTOLD
+    return of_first if first is None else of_others
+
+
+def _try(host: Host, pod: PodSpec, asked: Sequence[Ask], first: Waiting | None) -> Admitted | str:
+    if first is not None:
         return _behind(first)
+    live = holdings.heal(host.folder)
     if asked and (fault := next((found.fault for found in live if found.holding is None), "")):
         return fault
     shares = place(host, asked, held(live)) if asked else ()
@@ -180,13 +204,6 @@ def _hold(host: Host, pod: PodSpec, shares: tuple[Share, ...]) -> Admitted:
 def _ticket(pod: PodSpec, asked: Sequence[Ask], why: str) -> Ticket:
     kinds = tuple(one.kind.name for one in asked)
     return Ticket(pod.uid, pod.name, pod.namespace, kinds, os.getpid(), int(time.time()), why)
-
-
-async def _changed(host: Host, seen: tuple[object, ...]) -> None:
-    """Return when the state is no longer what it was, or after a while."""
-    until = time.monotonic() + LOOK_ANEW
-    while time.monotonic() < until and queue.signature(host.folder) == seen:
-        await asyncio.sleep(POLL)
 
 
 async def release(host: Host, lease: Lease) -> bool:

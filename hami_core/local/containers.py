@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field, frozen
 
 from hami_core.local import output, processes, terminal
-from hami_core.local.events import NOT_EXECUTABLE, NOT_FOUND, ContainerResult, Exited, Restarting, Started
+from hami_core.local.events import NOT_EXECUTABLE, NOT_FOUND, ContainerResult, Exited, Noted, Restarting, Started
 from hami_core.local.manifest import ALWAYS, NEVER
 from hami_core.local.tasks import to_the_end
 
@@ -65,6 +65,10 @@ class Runs:
     restarts: int = 0
     running: Running | None = field(default=None, init=False)
     stop_signal: int = field(default=signal.SIGTERM, init=False)
+    grace: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.grace = self.setting.grace
 
     async def run(self) -> int:
         """Run it, and again as its policy says; the status of the last run. Cancelled, it stops the process before it goes."""
@@ -96,7 +100,7 @@ class Runs:
         return policy == ALWAYS or (policy != NEVER and self.status != 0)
 
     async def _once(self) -> int:
-        streams = output.piped(self.log, self.prefix, self.setting.output) if self.log else output.through()
+        streams = output.kept(self.log, self.prefix, self.setting.output) if self.log else output.through()
         try:
             self.running = self._start(streams)
         except OSError as error:
@@ -110,6 +114,8 @@ class Runs:
         finally:
             self.running = None
             streams.finish()
+            if streams.log and streams.log.fault:
+                self.setting.tell(Noted(self.setting.pod, streams.log.fault))
 
     def _start(self, streams: Streams) -> Running:
         return processes.start(
@@ -128,7 +134,7 @@ class Runs:
             self.setting.tell(Started(self.setting.pod, self.container.name, running.process.pid))
             self.status = await running.wait()
         except asyncio.CancelledError:
-            self.status = await to_the_end(running.stop(self.stop_signal, self.setting.grace))
+            self.status = await to_the_end(running.stop(self.stop_signal, self.grace))
             self._tell_end()
             raise
         except BaseException:

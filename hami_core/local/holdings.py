@@ -129,7 +129,7 @@ def finish(lease: Lease) -> bool:
 def find(folder: Folder) -> tuple[Found, ...]:
     """Every holding there is, live or not, in the order of their uids. Needs no lock: records are replaced as a whole."""
     paths = sorted(path for path in folder.holdings.iterdir() if not path.name.startswith("."))
-    found = [_read(path) for path in paths]
+    found = [read(path) for path in paths]
     return tuple(one for one in found if one.holding or one.path.exists())  # one may have ended while we read
 
 
@@ -160,7 +160,13 @@ def has_lock(path: Path) -> bool:
         return False
 
 
-def _read(path: Path) -> Found:
+def lock_files(folder: Folder) -> tuple[Path, ...]:
+    """The files whose locks tell that somebody lives in a holding."""
+    return tuple(folder.holdings.glob(f"*/*/{ALIVE}"))
+
+
+def read(path: Path) -> Found:
+    """The holding in this folder, as far as it can be read."""
     what = f"holding {path}"
     try:
         record = wire.decode(Record, (path / RECORD).read_bytes(), what)

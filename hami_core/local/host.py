@@ -129,6 +129,11 @@ def this_node() -> str:
     return os.uname().nodename
 
 
+def set_up(plugins: Plugins, name: str, root: Path) -> Machine:
+    """The simulated machine of this name. NoMachine: no plugin knows it."""
+    return _simulated(plugins, name, root).machine
+
+
 def _simulated(plugins: Plugins, name: str, root: Path) -> _Simulated:
     answer = plugins.ask_first("hami_machine", name=name, state=root)
     if answer is None:

@@ -1,27 +1,35 @@
-"""Where a container's output goes: straight to ours, or through a pipe, line by line, to ours and to a log file.
+"""Where a container's output goes: straight to ours, or through us, to ours and to its log.
 
-Straight through, a program keeps its terminal, and lives on if hami is killed. A pipe tells several containers apart and keeps
-our standard output free for JSON; its programs get SIGPIPE if they write after hami was killed.
+Straight through is for the one command of ``run``: it keeps its terminal, and lives on if hami is killed. Everything else goes
+through us, so that it is kept (``logs``), several containers are told apart, and our standard output is free for JSON. A
+container that is alone does not notice: where ours is a terminal it writes to one too, of the same size, where our two streams
+are one it has one, and what it writes is passed on as it comes. If hami is killed, its next write fails (SIGPIPE, EIO).
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
+import fcntl
 import os
-import shutil
+import pty
+import signal
+import termios
+import tty
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from attrs import define, frozen
+from attrs import define, field, frozen
+
+from hami_core.local import logs
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from hami_core.local.state import Folder
+    from hami_core.local.logs import Log
 
 STDOUT, STDERR = 1, 2
 CHUNK = 65536  # bytes; the capacity of a pipe (pipe(7))
-KEPT = 32  # logs of pods; older ones are removed when a new one is written
 
 
 @frozen
@@ -29,22 +37,36 @@ class Output:
     """How the output of a command's containers is passed on."""
 
     to_stderr: bool = False  # all of it, because our standard output is taken
-    interactive: bool = False  # the container gets our standard input and the terminal; else its input is empty
+    interactive: bool = False  # the container gets our standard input, output and terminal; else its input is empty
+    shown: bool = True  # False: nobody is there to read, it is kept alone
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether it goes through us. An interactive command's does not, unless our standard output is taken."""
+        return self.to_stderr or not self.interactive
+
+    def target(self, stream: int) -> int | None:
+        """Which of our descriptors a stream goes to."""
+        if not self.shown:
+            return None
+        return STDERR if self.to_stderr else stream
 
 
 THROUGH = Output()
 TO_STDERR = Output(to_stderr=True)
 TERMINAL = Output(interactive=True)
+KEPT_ALONE = Output(shown=False)
 
 
-@define
-class Pipe:
-    """One stream of one container on its way to us."""
+@define(eq=False)
+class Channel:
+    """One stream of one container on its way through us."""
 
     read: int
-    target: int
+    stream: str  # its name in the log
+    target: int | None
     prefix: bytes
-    log: int
+    log: Log
     rest: bytes = b""
 
     def pump(self) -> bool:
@@ -53,8 +75,17 @@ class Pipe:
             chunk = os.read(self.read, CHUNK)
         except BlockingIOError:
             return False
+        except OSError as error:  # a terminal whose programs have gone
+            if error.errno != errno.EIO:
+                raise
+            chunk = b""
         *lines, self.rest = (self.rest + chunk).split(b"\n")
-        self._write(b"".join(self.prefix + line + b"\n" for line in lines), b"".join(line + b"\n" for line in lines))
+        if lines:
+            self.log.write(self.stream, lines)
+        if len(self.rest) > logs.LONGEST and not self.prefix:
+            self.log.write(self.stream, [self.rest], whole=False)
+            self.rest = b""
+        self._show(b"".join(self.prefix + line + b"\n" for line in lines) if self.prefix else chunk)
         if not chunk:
             asyncio.get_running_loop().remove_reader(self.read)
         return bool(chunk)
@@ -64,45 +95,61 @@ class Pipe:
         while self.pump():
             pass
         if self.rest:
-            self._write(self.prefix + self.rest + b"\n", self.rest)
+            self.log.write(self.stream, [self.rest])
+            if self.prefix:
+                self._show(self.prefix + self.rest + b"\n")
         asyncio.get_running_loop().remove_reader(self.read)
         os.close(self.read)
 
-    def _write(self, shown: bytes, logged: bytes) -> None:
-        write_all(self.log, logged)
-        with suppress(BrokenPipeError):  # our reader has gone; the log goes on
-            write_all(self.target, shown)
+    def resize(self) -> None:
+        """Give a terminal of ours the size of the one that it stands for."""
+        if self.target is not None and os.isatty(self.read):
+            _copy_size(self.target, self.read)
+
+    def _show(self, data: bytes) -> None:
+        if self.target is not None:
+            with suppress(BrokenPipeError):  # our reader has gone; the log goes on
+                write_all(self.target, data)
 
 
-@define
+@define(eq=False)
 class Streams:
-    """Standard output and error of one run of one container: descriptors for its process, and pipes to us if there are any."""
+    """Standard output and error of one run of one container: descriptors for its process, and channels to us if any."""
 
     stdout: int | None  # None: ours
     stderr: int | None
-    pipes: tuple[Pipe, ...] = ()
-    log: int | None = None
+    channels: tuple[Channel, ...] = ()
+    log: Log | None = None
+    resizing: bool = field(default=False, init=False)
 
     def begin(self) -> None:
         """The process has its ends now: close ours of them, and listen."""
         self._close_theirs()
         loop = asyncio.get_running_loop()
-        for pipe in self.pipes:
-            loop.add_reader(pipe.read, pipe.pump)
+        for channel in self.channels:
+            loop.add_reader(channel.read, channel.pump)
+        if any(os.isatty(channel.read) for channel in self.channels):
+            loop.add_signal_handler(signal.SIGWINCH, self._resize)
+            self.resizing = True
+
+    def _resize(self) -> None:
+        for channel in self.channels:
+            channel.resize()
 
     def _close_theirs(self) -> None:
-        for descriptor in (self.stdout, self.stderr):
-            if descriptor is not None:
-                os.close(descriptor)
+        for descriptor in {self.stdout, self.stderr} - {None}:
+            os.close(descriptor)  # type: ignore[arg-type]  # None has been taken away
         self.stdout = self.stderr = None
 
     def finish(self) -> None:
         """The process is gone, or never came: pass on the rest and close."""
         self._close_theirs()
-        for pipe in self.pipes:
-            pipe.finish()
+        if self.resizing:
+            asyncio.get_running_loop().remove_signal_handler(signal.SIGWINCH)
+        for channel in self.channels:
+            channel.finish()
         if self.log is not None:
-            os.close(self.log)
+            self.log.close()
 
 
 def through() -> Streams:
@@ -110,26 +157,49 @@ def through() -> Streams:
     return Streams(None, None)
 
 
-def piped(log: Path, prefix: str, output: Output) -> Streams:
-    """Two pipes to our streams, each line with the prefix, and both to the log file."""
-    log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    logged = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    ends = [os.pipe(), os.pipe()]
-    targets = (STDERR if output.to_stderr else STDOUT, STDERR)
-    for read, _ in ends:
-        os.set_blocking(read, False)
-    pipes = tuple(Pipe(read, target, prefix.encode(), logged) for (read, _), target in zip(ends, targets, strict=True))
-    return Streams(ends[0][1], ends[1][1], pipes, logged)
+def kept(path: Path, prefix: str, output: Output) -> Streams:
+    """Two channels to our streams, lines with the prefix, and to a fresh log. One, where both would go to one place."""
+    log = logs.fresh(path)
+    targets = output.target(STDOUT), output.target(STDERR)
+    if not prefix and not output.to_stderr and _is_same(*targets):
+        theirs, channel = _channel(logs.STDOUT, targets[0], "", log)
+        return Streams(theirs, theirs, (channel,), log)
+    stdout, out = _channel(logs.STDOUT, targets[0], prefix, log)
+    stderr, err = _channel(logs.STDERR, targets[1], prefix, log)
+    return Streams(stdout, stderr, (out, err), log)
+
+
+def _channel(stream: str, target: int | None, prefix: str, log: Log) -> tuple[int, Channel]:
+    """The end for the process, and ours. A terminal, if it is alone and would see one without us."""
+    if target is not None and not prefix and os.isatty(target):
+        read, theirs = _terminal(target)
+    else:
+        read, theirs = os.pipe()
+    os.set_blocking(read, False)
+    return theirs, Channel(read, stream, target, prefix.encode(), log)
+
+
+def _terminal(like: int) -> tuple[int, int]:
+    """Ours and theirs of a new terminal of that one's size, which leaves to that one what becomes of each character."""
+    ours, theirs = pty.openpty()
+    tty.setraw(theirs)
+    _copy_size(like, ours)
+    return ours, theirs
+
+
+def _copy_size(source: int, target: int) -> None:
+    with suppress(OSError):
+        fcntl.ioctl(target, termios.TIOCSWINSZ, fcntl.ioctl(source, termios.TIOCGWINSZ, b"\0" * 8))
+
+
+def _is_same(one: int | None, other: int | None) -> bool:
+    """Whether two of our descriptors are one file, pipe or terminal: then the order of what goes there is to be kept."""
+    if one is None or other is None:
+        return False  # the log tells them apart
+    return one == other or os.path.samestat(os.fstat(one), os.fstat(other))
 
 
 def write_all(descriptor: int, data: bytes) -> None:
     """All of it, however small the pieces are that the other side takes."""
     while data:
         data = data[os.write(descriptor, data) :]
-
-
-def remove_old_logs(folder: Folder) -> None:
-    """Remove the logs of all but the latest pods, and of those that hold something still."""
-    paths = [path for path in folder.logs.iterdir() if not (folder.holdings / path.name).exists()]
-    for path in sorted(paths, key=lambda path: path.stat().st_mtime_ns)[:-KEPT]:
-        shutil.rmtree(path, ignore_errors=True)

@@ -5,7 +5,7 @@
         lock                   held for one decision
         queue/                 who waits            (``queue``)
         holdings/              who holds what       (``holdings``)
-        logs/                  what workloads wrote (``output``)
+        pods/                  what became of pods, and what they wrote (``pods``, ``logs``)
 
 Nothing here knows what is in the files.
 """
@@ -51,14 +51,15 @@ class Folder:
         return self.path / "holdings"
 
     @property
-    def logs(self) -> Path:
-        """One folder for each pod whose output went through us."""
-        return self.path / "logs"
+    def pods(self) -> Path:
+        """One folder for each pod that was asked for, until some time after its end."""
+        return self.path / "pods"
 
 
 def root(environment: Mapping[str, str] = os.environ) -> Path:
     """The state folder, made if it is not there. StateError: not a folder, not ours, or others may write to it."""
     path = _place(environment)
+    _check_name(path)
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = path.lstat()
@@ -74,6 +75,14 @@ def _place(environment: Mapping[str, str]) -> Path:
     if runtime := environment.get("XDG_RUNTIME_DIR"):
         return Path(runtime) / "hami"
     return Path(tempfile.gettempdir()) / f"hami-{os.geteuid()}"
+
+
+def _check_name(path: Path) -> None:
+    """Refuse what the dynamic loader would read as two folders: a simulated machine's libraries are found below (ld.so(8))."""
+    for character in ":;\n":
+        if character in str(path):
+            fault = f"its path holds {character!r}, at which the dynamic loader cuts paths in two"
+            raise StateError(f"state folder {path}: {fault}; name another one by {names.ENV_STATE}")
 
 
 def _check(path: Path, found: os.stat_result) -> None:
@@ -94,6 +103,6 @@ def folder(root: Path, machine: str) -> Folder:
     if not machine or machine.startswith(".") or "/" in machine:
         raise StateError(f'machine "{machine}": its name must be one for a folder; use letters, digits and hyphens')
     found = Folder(root / machine)
-    for path in (found.queue, found.holdings, found.logs):
+    for path in (found.queue, found.holdings, found.pods):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hami_core.errors import UserError
-from hami_core.local import play
+from hami_core.local import logs, play
 from hami_core.local.containers import Backoff
 from hami_core.local.events import Event, Exited, Finished, Granted, Queued, Restarting, Started
 from hami_core.local.output import TO_STDERR
@@ -222,6 +222,11 @@ def test_a_deadline_ends_the_pod(here: Host) -> None:
     assert (result.status, result.pods[0].reason) == (143, "activeDeadlineSeconds: 1 are over")
 
 
+def written(log: str) -> list[str]:
+    """The lines that are kept."""
+    return [line.text.decode() for line in logs.read(Path(log))]
+
+
 def test_lines_of_several_containers_are_told_apart(here: Host, capfd: pytest.CaptureFixture[str]) -> None:
     pod = a_pod(here, a_container("echo one; printf two", "a"), a_container("echo three >&2", "b"))
 
@@ -229,14 +234,14 @@ def test_lines_of_several_containers_are_told_apart(here: Host, capfd: pytest.Ca
 
     out, err = capfd.readouterr()
     assert (out, err) == ("a | one\na | two\n", "b | three\n")
-    assert [Path(one.log).read_text() for one in result.pods[0].containers] == ["one\ntwo", "three\n"]
+    assert [written(one.log) for one in result.pods[0].containers] == [["one", "two"], ["three"]]
 
 
 def test_one_container_alone_writes_as_it_is(here: Host, capfd: pytest.CaptureFixture[str]) -> None:
     result, _ = played(here, a_pod(here, a_container("printf one; echo two >&2")))
 
     assert capfd.readouterr() == ("one", "two\n")
-    assert result.pods[0].containers[0].log == ""
+    assert sorted(written(result.pods[0].containers[0].log)) == ["one", "two"]
 
 
 def test_for_json_our_standard_output_stays_empty(here: Host, capfd: pytest.CaptureFixture[str]) -> None:
@@ -244,7 +249,7 @@ def test_for_json_our_standard_output_stays_empty(here: Host, capfd: pytest.Capt
 
     out, err = capfd.readouterr()
     assert (out, sorted(err.splitlines())) == ("", ["one", "two"])
-    assert sorted(Path(result.pods[0].containers[0].log).read_text().splitlines()) == ["one", "two"]
+    assert sorted(written(result.pods[0].containers[0].log)) == ["one", "two"]
 
 
 def test_the_input_of_a_pod_is_empty(here: Host) -> None:
