@@ -9,8 +9,8 @@ For all hooks:
 - Implementations run last-registered first. Plugins are registered in the order of their names, so that two machines agree.
 - Decisions (fit, score, place, grant, parse) see everything at once and are pure: the same values give the same answer on
   any machine, and inputs stay as they were. An exception in one fails that decision with the plugin's name.
-- discover, check_health and usage are asked of each plugin by itself: one that raises is reported and hides no other. They
-  and reconcile run in a child process with a deadline (``asking``), so they take and return picklable values.
+- discover, check_health, usage and accounts are asked of each plugin by itself: one that raises is reported and hides no other.
+  The first three and reconcile run in a child process with a deadline (``asking``), so they take and return picklable values.
 - An answer has the shape of the return annotation, down to the last field (``shapes``). Another one is the plugin's fault.
 - ``plugin.py`` imports neither numpy nor a driver at import time: ``hami --help`` loads every plugin.
 """
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import click
 
     from hami_core.model import (
+        Account,
         Capacity,
         DeviceInventory,
         Fit,
@@ -86,6 +87,11 @@ def hami_machine(name: str, state: Path) -> Machine | None:
     """
 
 
+@hookspec
+def hami_machines() -> Sequence[str] | None:
+    """The names of the simulated machines that this plugin has, for lists and for whoever misspells one."""
+
+
 # --- On the node: the only hooks that may touch a driver. ------------------------------------------------------------
 
 
@@ -134,6 +140,16 @@ def hami_reconcile(
 @hookspec
 def hami_usage(kind: Kind, settings: Settings) -> Usage | None:
     """What the driver counts by device and by process, seen from the host: for metrics and the check from outside."""
+
+
+@hookspec
+def hami_accounts(kind: Kind, limits: Mapping[str, str], settings: Settings) -> Mapping[str, Account] | None:
+    """What enforcement inside the workload has counted, by container: grant id -> Account; beside what the driver counts.
+
+    ``limits``: grant id -> path of the container's limits file on this host; the kind's own books lie where it put them. A
+    container that has not used a device yet is left out; one whose books cannot be read says so in ``fault``. No driver is
+    touched.
+    """
 
 
 # --- Decisions: pure, in batches. ------------------------------------------------------------------------------------

@@ -406,3 +406,32 @@ class Usage:
 
     devices: tuple[DeviceUse, ...] = ()
     processes: tuple[ProcessUse, ...] = ()
+
+
+@frozen
+class DeviceAccount:
+    """What one container is charged for one of its devices. Units: bytes, and allocations that its limit refused."""
+
+    device: str
+    used: int
+    peak: int
+    refused: int
+
+
+@frozen
+class ProcessAccount:
+    """What one process of a container is charged for one device."""
+
+    device: str
+    pid: int  # in the host's namespace
+    start: int  # clock ticks from boot
+    used: int  # bytes
+
+
+@frozen
+class Account:
+    """What enforcement has counted in one container. ``fault``: its books cannot be read, in one sentence."""
+
+    devices: tuple[DeviceAccount, ...] = ()
+    processes: tuple[ProcessAccount, ...] = ()
+    fault: str = ""

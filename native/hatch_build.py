@@ -1,16 +1,20 @@
 """Compile the C of this distribution with ziglang, into the package folder, for every wheel, editable ones too.
 
+And what Python knows of it: cffi's view of the reader's header, parsed once and for all.
+
 What is compiled from what is said here and nowhere else; how the sources are written is not of this module.
 """
 
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cffi import FFI
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 GLIBC = "2.17"  # what the library may need of the image it is preloaded into; CentOS 7 has this one
@@ -55,6 +59,17 @@ def compile_c(root: Path, folder: Path, names: Sequence[str] | None = None) -> l
     return made
 
 
+def describe(root: Path, folder: Path) -> Path:
+    """Write cffi's view of `reader/reader.h` into `folder` and return its path. ABI mode: nothing is compiled for it."""
+    header = (root / "reader" / "reader.h").read_text()
+    sizes = re.findall(r"^#define HAMI_\w+ \d+$", header, re.MULTILINE)
+    ffi = FFI()
+    ffi.set_source("interface", None)
+    ffi.cdef("\n".join([*sizes, *(line for line in header.splitlines() if not line.startswith("#"))]))
+    ffi.emit_python_code(str(folder / "interface.py"))
+    return folder / "interface.py"
+
+
 class NativeBuildHook(BuildHookInterface[Any]):
     """hatchling's door to `compile_c`."""
 
@@ -64,7 +79,7 @@ class NativeBuildHook(BuildHookInterface[Any]):
         if self.target_name != "wheel":
             return
         root = Path(self.root)
-        made = compile_c(root, root / "hami_native")
+        made = [*compile_c(root, root / "hami_native"), describe(root, root / "hami_native")]
         build_data["artifacts"] += [f"/{path.relative_to(root)}" for path in made]
         build_data["shared_scripts"]["hami_native/hami-probe"] = "hami-probe"  # into bin/, of editable installs too
         build_data["pure_python"] = False

@@ -7,7 +7,7 @@ no word is cut in two and ``grep`` finds whole lines.
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -28,25 +28,32 @@ output = click.option(
 )
 
 
-def show_json(document: Mapping[str, Any]) -> None:
-    """One JSON object with its version, as docs/json.md describes it."""
+def show_json(document: Mapping[str, Any], one_line: bool = False) -> None:
+    """One JSON object with its version, as docs/json.md describes it; on one line, where it is one of many."""
     import json
 
-    click.echo(json.dumps({"v": 1, **document}, indent=2))
+    click.echo(json.dumps({"v": 1, **document}, indent=None if one_line else 2))
 
 
-def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str = "") -> Table:
+def plain(text: str) -> str:
+    """A text of somebody else's in one line: control characters could draw over the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str = "", cut: str = "") -> Table:
     """A table of plain texts; ``columns`` are (heading, "left" or "right").
 
-    What is too wide for a terminal wraps, but not in a column without blanks (UUIDs, numbers): people copy from it.
+    What is too wide for a terminal wraps, but not in a column without blanks (UUIDs, numbers): people copy from it. The column
+    ``cut`` is cut off instead: its end is the least that one looks for.
     """
     from rich.table import Table
     from rich.text import Text
 
     made = Table(title=Text(title) if title else None, box=None, title_justify="left", title_style="bold", pad_edge=False)
     for number, (heading, justify) in enumerate(columns):
-        whole = not any(" " in row[number] for row in rows)
-        made.add_column(Text(heading), justify="right" if justify == "right" else "left", no_wrap=whole, overflow="fold")
+        whole = heading == cut or not any(" " in row[number] for row in rows)
+        overflow: Literal["ellipsis", "fold"] = "ellipsis" if heading == cut else "fold"
+        made.add_column(Text(heading), justify="right" if justify == "right" else "left", no_wrap=whole, overflow=overflow)
     for row in rows:
         made.add_row(*(Text(cell) for cell in row))  # not the bare text: rich would read square brackets as markup
     return made

@@ -6,44 +6,65 @@ Holdings whose processes are gone are removed in passing if nobody is deciding a
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from hami_core.local import holdings, locks, procfs, queue
+from hami_core import names
+from hami_core.ledger import claims
+from hami_core.local import holdings, locks, pods, procfs, queue, use
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
     from hami_core.local.holdings import Found
     from hami_core.local.host import Host
-    from hami_core.local.queue import Ticket
-    from hami_core.model import Holding, Share
+    from hami_core.local.queue import Waiting
+    from hami_core.local.use import Uses
+    from hami_core.model import Account, Capacity, Holding, Share
 
-    Used = Mapping[str, Mapping[tuple[str, int], int]]  # kind -> (device, pid) -> MiB; only kinds of which a driver says it
+STARTING, RUNNING, STOPPED, STOPPING, ORPHANED = "starting", "running", "stopped", "stopping", "orphaned"
+
+
+@frozen
+class ProcessView:
+    """One process of a container, and what it has of one device."""
+
+    pid: int
+    command: str
+    charged: int | None  # bytes, by the books of enforcement; None: there are none
+    driver: int | None  # MiB as the driver counts it, with what the driver itself needs; None: it does not say
 
 
 @frozen
 class ShareView:
-    """One share, and what its container's processes have of the device. ``used`` None: the driver does not say."""
+    """One share, and what its container's processes have of the device."""
 
     container: str
     kind: str
     device: str
     memory: int  # MiB
     cores: int
-    used: int | None  # MiB as the driver counts it, with what the driver itself needs
+    used: int | None  # MiB as the driver counts it, of all processes; None: it does not say
+    charged: int | None  # bytes, by the books of enforcement; None: there are none, or they cannot be read
+    peak: int | None  # bytes, the most so far
+    refused: int | None  # allocations that the limit refused
     pids: tuple[int, ...]
+    processes: tuple[ProcessView, ...]
 
 
 @frozen
 class HoldingView:
-    """One pod that runs here. ``owner_is_running`` False: hami was killed, and the workload lives on. 0: the record is lost."""
+    """One pod that runs here. ``owner_is_running`` False: hami was killed, and the workload lives on. 0: the record is lost.
+
+    ``state``: STARTING, no process yet or none between two runs; STOPPED, by a signal; STOPPING, it was asked to end; ORPHANED,
+    its hami was killed; else RUNNING.
+    """
 
     uid: str
     name: str
     namespace: str
+    state: str
     age_s: int
     owner: int
     owner_is_running: bool
@@ -52,20 +73,38 @@ class HoldingView:
 
 @frozen
 class WaitingView:
-    """One pod in the queue."""
+    """One pod in the queue. ``position``: from 1, among those who want a kind that it wants."""
 
     uid: str
     name: str
     namespace: str
+    position: int
     age_s: int
     owner: int
-    why: str  # when it joined
+    why: str  # now
+
+
+@frozen
+class DeviceTotal:
+    """One device: what is granted of it, and what is used by whomever. Units: tasks, MiB, percent of time."""
+
+    kind: str
+    device: str
+    index: int
+    model: str
+    slots: int
+    slots_used: int
+    memory: int
+    granted: int
+    used: int | None  # as the driver counts it; None: it does not say
+    utilisation: int | None
 
 
 @frozen
 class Ps:
     """Who holds and who waits. ``faults``: what could not be read or asked, one sentence each."""
 
+    devices: tuple[DeviceTotal, ...]
     holdings: tuple[HoldingView, ...]
     waiting: tuple[WaitingView, ...]
     faults: tuple[str, ...]
@@ -94,12 +133,14 @@ def ps(host: Host) -> Ps:
     """Who holds what and who waits, oldest first. Needs no numpy."""
     now = int(time.time())
     found = _live(host)
-    used, faults = _usage(host, {share.kind for one in found if one.holding for share in one.holding.shares})
-    views = [_holding(one, one.holding, used, now) for one in found if one.holding]
+    uses = use.take(host, found)
+    views = [_holding(host, one, one.holding, uses, now) for one in found if one.holding]
+    waiting = queue.waiting(host.folder)
     return Ps(
+        devices=_totals(host, found, uses),
         holdings=tuple(sorted(views, key=lambda view: (-view.age_s, view.uid))),
-        waiting=tuple(_waiting(one.ticket, now) for one in queue.waiting(host.folder) if one.ticket),
-        faults=tuple(one.fault for one in found if one.fault) + faults,
+        waiting=tuple(_waiting(one, waiting, now) for one in waiting if one.ticket),
+        faults=tuple(one.fault for one in found if one.fault) + uses.faults,
     )
 
 
@@ -110,51 +151,127 @@ def _live(host: Host) -> tuple[Found, ...]:
     return holdings.find(host.folder)
 
 
-def _usage(host: Host, held: Iterable[str]) -> tuple[Used, tuple[str, ...]]:
-    used: dict[str, Mapping[tuple[str, int], int]] = {}
-    faults: list[str] = []
-    for kind in sorted(set(held) & set(host.inventories)):
-        answers = host.usage(kind)
-        faults += [str(failure) for failure in answers.failures]
-        for usage in answers.by_plugin.values():
-            by_process: defaultdict[tuple[str, int], int] = defaultdict(int)
-            for use in usage.processes:
-                by_process[use.device, use.pid] += use.memory or 0
-            used[kind] = by_process
-    return used, tuple(faults)
-
-
-def _holding(found: Found, holding: Holding, used: Used, now: int) -> HoldingView:
+def _holding(host: Host, found: Found, holding: Holding, uses: Uses, now: int) -> HoldingView:
     record = found.record
-    leaders = {group.container: group.leader for group in record.groups} if record else {}
-    pids = {container: procfs.members(leader) for container, leader in leaders.items()}
+    pids = _pids(found, holding, uses)
+    running = record is not None and procfs.is_running(record.owner)
     return HoldingView(
         uid=holding.uid,
         name=holding.name,
         namespace=holding.namespace,
+        state=_state(host, found, [uses.everybody[pid].is_stopped for each in pids.values() for pid in each], running),
         age_s=max(now - record.since, 0) if record else 0,
         owner=record.owner.pid if record else 0,
-        owner_is_running=record is not None and procfs.is_running(record.owner),
-        shares=tuple(_share(share, pids.get(share.container, ()), used) for share in holding.shares),
+        owner_is_running=running,
+        shares=tuple(_share(found.uid, share, pids.get(share.container, ()), uses) for share in holding.shares),
     )
 
 
-def _share(share: Share, pids: tuple[int, ...], used: Used) -> ShareView:
-    by_process = used.get(share.kind)
+def _pids(found: Found, holding: Holding, uses: Uses) -> dict[str, tuple[int, ...]]:
+    """Container -> its processes: those of its group, and those that its books name, wherever they went."""
+    groups = found.record.groups if found.record else ()
+    among = tuple(uses.everybody.values())
+    pids = {group.container: set(procfs.members(group.leader, among)) for group in groups}
+    for share in holding.shares:
+        account = uses.accounts.get((share.kind, names.grant_id(found.uid, share.container)))
+        pids.setdefault(share.container, set()).update(_charged(account, uses))
+    return {container: tuple(sorted(found)) for container, found in pids.items()}
+
+
+def _charged(account: Account | None, uses: Uses) -> Iterable[int]:
+    for process in account.processes if account else ():
+        stat = uses.everybody.get(process.pid)
+        if stat is not None and stat.is_running and stat.identity.start == process.start:
+            yield process.pid
+
+
+def _state(host: Host, found: Found, stopped: Sequence[bool], owner_is_running: bool) -> str:
+    """``stopped``: of each process, whether a signal has stopped it."""
+    if not owner_is_running:
+        return ORPHANED
+    if (host.folder.pods / found.uid / pods.STOP).exists():
+        return STOPPING
+    if not stopped:
+        return STARTING
+    return STOPPED if all(stopped) else RUNNING
+
+
+def _share(uid: str, share: Share, pids: tuple[int, ...], uses: Uses) -> ShareView:
+    driver = uses.drivers.get(share.kind)
+    account = uses.accounts.get((share.kind, names.grant_id(uid, share.container)))
+    book = next((one for one in account.devices if one.device == share.device), None) if account else None
+    charged = {one.pid: one.used for one in account.processes if one.device == share.device} if account and book else None
+    counted = {pid: driver.processes.get((share.device, pid), 0) for pid in pids} if driver else None
     return ShareView(
         container=share.container,
         kind=share.kind,
         device=share.device,
         memory=share.memory,
         cores=share.cores,
-        used=None if by_process is None else sum(by_process.get((share.device, pid), 0) for pid in pids),
+        used=None if counted is None else sum(counted.values()),
+        charged=book.used if book else None,
+        peak=book.peak if book else None,
+        refused=book.refused if book else None,
         pids=pids,
+        processes=tuple(
+            ProcessView(
+                pid=pid,
+                command=procfs.command(pid),
+                charged=None if charged is None else charged.get(pid, 0),
+                driver=None if counted is None else counted[pid],
+            )
+            for pid in pids
+        ),
     )
 
 
-def _waiting(ticket: Ticket, now: int) -> WaitingView:
-    age = max(now - ticket.since, 0)
-    return WaitingView(ticket.uid, ticket.name, ticket.namespace, age, ticket.pid, ticket.why)
+def _waiting(one: Waiting, everybody: Sequence[Waiting], now: int) -> WaitingView:
+    ticket = one.ticket
+    assert ticket is not None  # those that cannot be read are left out
+    return WaitingView(
+        uid=ticket.uid,
+        name=ticket.name,
+        namespace=ticket.namespace,
+        position=queue.position(everybody, one),
+        age_s=max(now - ticket.since, 0),
+        owner=ticket.pid,
+        why=ticket.why,
+    )
+
+
+def _totals(host: Host, found: Sequence[Found], uses: Uses) -> tuple[DeviceTotal, ...]:
+    """Every device that a plugin found and offers, in the order of kinds and of the drivers' own tools."""
+    taken = [(device, claim) for one in found if one.holding for (_, _, device), claim in claims(one.holding.shares).items()]
+    totals = []
+    for kind, inventory in host.inventories.items():
+        offered = {one.device: one for one in _offered(host, kind)}
+        driver = uses.drivers.get(kind)
+        for device in inventory.devices:
+            claimed = [claim for name, claim in taken if name == device.id]
+            counted = driver.devices.get(device.id) if driver else None
+            totals.append(
+                DeviceTotal(
+                    kind=kind,
+                    device=device.id,
+                    index=device.index,
+                    model=device.model,
+                    slots=offered[device.id].slots if device.id in offered else 0,
+                    slots_used=sum(claim.slots for claim in claimed),
+                    memory=offered[device.id].memory if device.id in offered else device.memory,
+                    granted=sum(claim.memory for claim in claimed),
+                    used=counted.memory if counted else None,
+                    utilisation=counted.utilisation if counted else None,
+                )
+            )
+    return tuple(totals)
+
+
+def _offered(host: Host, name: str) -> Iterable[Capacity]:
+    kind = host.catalogue.kind(name)
+    for splitting in host.catalogue.splittings[name]:
+        yield from host.plugins.hook.hami_split(
+            kind=kind, splitting=splitting, inventory=host.inventories[name], settings=host.settings
+        )
 
 
 def devices(host: Host) -> tuple[DeviceView, ...]:

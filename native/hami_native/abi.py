@@ -1,10 +1,11 @@
 """The C library that reads regions and limits, as cffi sees it in ABI mode.
 
-The declarations repeat `reader/reader.h`; the library is asked for its own sizes when it is opened, and a test compares every
-offset. No meaning is given to any field here.
+The declarations are those of `reader/reader.h`, made into `interface.py` when the package is built: parsing them would take
+longer than all that is read. The library is asked for its own sizes when it is opened. No meaning is given to any field here.
 """
 
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 from hami_native.files import compiled
@@ -12,38 +13,12 @@ from hami_native.files import compiled
 MESSAGE = 240  # HAMI_MESSAGE
 STRUCTURES = ("hami_device", "hami_process", "hami_region", "hami_limits_device", "hami_limits")
 
-DECLARATIONS = """
-struct hami_device { char uuid[96]; uint64_t used; uint64_t peak; uint64_t refused; };
-struct hami_process {
-    uint32_t pid; uint32_t reserved; uint64_t start_time; uint64_t pid_namespace;
-    uint64_t used[16]; uint64_t context[16];
-};
-struct hami_region {
-    char grant[256]; uint32_t device_count; uint32_t process_count; uint64_t unnamed[16];
-    struct hami_device devices[16]; struct hami_process processes[512];
-};
-struct hami_limits_device {
-    char uuid[96]; uint64_t memory; uint64_t physical; uint64_t context; uint32_t cores; uint32_t reserved;
-};
-struct hami_limits {
-    char grant[256]; uint32_t device_count; uint32_t policy; uint32_t priority; uint32_t oom;
-    struct hami_limits_device devices[16];
-};
-int hami_region_read(const char *path, struct hami_region *region, char *message);
-int hami_limits_parse(const char *text, size_t length, struct hami_limits *limits, uint32_t *line, char *message);
-long hami_region_offset(const char *field);
-size_t hami_sizeof(const char *structure);
-"""
-
 
 @cache
 def ffi() -> Any:
-    """The declarations, read once, when something is first read: cffi's parser takes 40 ms, which a mere path must not cost."""
-    from cffi import FFI
-
-    declared: Any = FFI()
-    declared.cdef(DECLARATIONS)
-    return declared
+    """The declarations, loaded when something is first read. Raises FileNotFoundError when the distribution was never built."""
+    compiled("interface.py")
+    return import_module("hami_native.interface").ffi
 
 
 @cache

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from hami_core import hookimpl, plugins
 from hami_core.local import host, manifest, output, play
-from hami_core.model import Capacity, Device, DeviceInventory, Kind, Machine, Mounts, ProcessUse, Resources, Usage
+from hami_core.model import Account, Capacity, Device, DeviceInventory, Kind, Machine, Mounts, ProcessUse, Resources, Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from hami_core.local.events import Event, Played
     from hami_core.local.host import Host
@@ -35,8 +35,14 @@ REPOSITORY = Path(__file__).parents[2]
 class Acme:
     """The vendor's plugin: ``memory`` MiB by card."""
 
-    def __init__(self, memory: Sequence[int], mounts: Mounts | None = None, uses: Sequence[ProcessUse] = ()) -> None:
-        self.memory, self.mounts, self.uses = memory, mounts, tuple(uses)
+    def __init__(
+        self,
+        memory: Sequence[int],
+        mounts: Mounts | None = None,
+        uses: Sequence[ProcessUse] = (),
+        account: Account | None = None,
+    ) -> None:
+        self.memory, self.mounts, self.uses, self.account = memory, mounts, tuple(uses), account
 
     @hookimpl
     def hami_kinds(self) -> list[Kind]:
@@ -58,6 +64,14 @@ class Acme:
     @hookimpl
     def hami_usage(self) -> Usage:
         return Usage(processes=self.uses)
+
+    @hookimpl
+    def hami_accounts(self, limits: Mapping[str, str]) -> dict[str, Account]:
+        return dict.fromkeys(limits, self.account) if self.account else {}
+
+    @hookimpl
+    def hami_machines(self) -> list[str]:
+        return ["toy"]
 
     @hookimpl
     def hami_machine(self, name: str, state: Path) -> Machine | None:

@@ -111,6 +111,11 @@ def woken(folder: Folder, first: queue.Waiting | None, change: Callable[[], obje
         return watch.drain()
 
 
+def killed(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
 def test_who_stands_behind_another_is_woken_by_his_leaving_and_by_nothing_else(folder: Folder) -> None:
     places = [queue.join(folder, a_ticket(name)) for name in ("a", "b", "c")]
     before_c = queue.ahead(queue.waiting(folder), places[2], ["acme"])
@@ -126,7 +131,7 @@ def test_who_stands_behind_another_is_woken_by_his_death(folder: Folder) -> None
     (first,) = queue.waiting(folder)
     with subprocess.Popen(["sleep", "1000"], pass_fds=[place.lock]) as other:  # it is he who waits
         os.close(place.lock)
-        assert woken(folder, first, lambda: (other.kill(), other.wait()))
+        assert woken(folder, first, lambda: killed(other))
     assert queue.heal(folder) == ()
 
 
@@ -136,7 +141,7 @@ def test_the_first_is_woken_by_the_death_of_the_last_who_lives_in_a_holding(fold
     assert lock is not None
     with subprocess.Popen(["sleep", "1000"], pass_fds=[lock]) as heir:
         assert not woken(folder, None, lambda: os.close(lock))
-        assert woken(folder, None, lambda: (heir.kill(), heir.wait()))
+        assert woken(folder, None, lambda: killed(heir))
 
 
 # --- Fairness. --------------------------------------------------------------------------------------------------------

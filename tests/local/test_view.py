@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -9,8 +10,8 @@ import pytest
 
 from hami_core.local import admission, locks, procfs, queue, view
 from hami_core.local.queue import Ticket
-from hami_core.local.view import HoldingView, Ps, ShareView
-from hami_core.model import ProcessUse
+from hami_core.local.view import DeviceTotal, HoldingView, ProcessView, Ps, ShareView
+from hami_core.model import Account, DeviceAccount, ProcessAccount, ProcessUse
 from tests.local.acme import Acme, a_container, a_host, a_pod, card
 
 if TYPE_CHECKING:
@@ -43,14 +44,19 @@ def test_an_idle_machine_shows_its_devices_and_nobody(tmp_path: Path) -> None:
 
     (device,) = view.devices(here)
 
-    assert view.ps(here) == Ps((), (), ())
+    assert view.ps(here) == Ps((DeviceTotal("acme", "card-0", 0, "Acme One", 10, 0, 8000, 0, None, None),), (), (), ())
     assert (device.device, device.model, device.sick) == ("card-0", "Acme One", "")
     assert (device.memory, device.memory_free, device.slots_free) == (8000, 8000, 10)
 
 
 def test_what_is_held_is_shown_with_its_use(tmp_path: Path, workload: int) -> None:
     uses = [ProcessUse("card-0", workload, 700), ProcessUse("card-0", 1, 5)]
-    here = a_host(tmp_path, plugin=Acme([8000], uses=uses))
+    start = procfs.identity(workload).start
+    account = Account(
+        (DeviceAccount("card-0", 500, 900, 1),),
+        (ProcessAccount("card-0", workload, start, 500), ProcessAccount("card-0", 1, start, 7)),  # the latter is dead
+    )
+    here = a_host(tmp_path, plugin=Acme([8000], uses=uses, account=account))
     admitted = hold(here, 3000, workload)
 
     found = view.ps(here)
@@ -60,10 +66,25 @@ def test_what_is_held_is_shown_with_its_use(tmp_path: Path, workload: int) -> No
         uid=admitted.lease.record.holding.uid,
         name="pod",
         namespace="default",
+        state="running",
         age_s=holding.age_s,
         owner=os.getpid(),
         owner_is_running=True,
-        shares=(ShareView("main", "acme", "card-0", 3000, 30, 700, (workload,)),),
+        shares=(
+            ShareView(
+                container="main",
+                kind="acme",
+                device="card-0",
+                memory=3000,
+                cores=30,
+                used=700,
+                charged=500,
+                peak=900,
+                refused=1,
+                pids=(workload,),
+                processes=(ProcessView(workload, "sleep 1000", 500, 700),),
+            ),
+        ),
     )
     admitted.lease.close()
 
@@ -101,6 +122,30 @@ def test_who_waits_is_shown_with_the_reason(tmp_path: Path) -> None:
     place.leave()
 
 
+def test_a_holder_that_a_signal_has_stopped_is_shown_so(tmp_path: Path, workload: int) -> None:
+    here = a_host(tmp_path)
+    admitted = hold(here, 1000, workload)
+
+    os.kill(workload, signal.SIGSTOP)
+    os.waitid(os.P_PID, workload, os.WSTOPPED | os.WNOWAIT)
+    stopped = view.ps(here).holdings[0].state
+    os.kill(workload, signal.SIGCONT)
+    os.waitid(os.P_PID, workload, os.WCONTINUED | os.WNOWAIT)
+
+    assert (stopped, view.ps(here).holdings[0].state) == ("stopped", "running")
+    admitted.lease.close()
+
+
+def test_totals_count_what_is_granted(tmp_path: Path) -> None:
+    here = a_host(tmp_path)
+    admitted = hold(here, 3000)
+
+    (total,) = view.ps(here).devices
+
+    assert (total.slots_used, total.slots, total.granted, total.memory) == (1, 10, 3000, 8000)
+    admitted.lease.close()
+
+
 def test_looking_waits_for_nobody(tmp_path: Path) -> None:
     here = a_host(tmp_path)
 
@@ -108,4 +153,4 @@ def test_looking_waits_for_nobody(tmp_path: Path) -> None:
         async with locks.locked(here.folder.lock):
             return view.ps(here)
 
-    assert asyncio.run(while_somebody_decides()) == Ps((), (), ())
+    assert asyncio.run(while_somebody_decides()) == view.ps(here)

@@ -45,6 +45,14 @@ def hami_split(kind: Kind, inventory: DeviceInventory, settings: Settings) -> Se
 
 
 @hookimpl
+def hami_machines() -> Sequence[str]:
+    """Those that come with the plugin."""
+    from hami_mock import machine
+
+    return machine.names()
+
+
+@hookimpl
 def hami_machine(name: str, state: Path) -> Machine | None:
     """One of the machines that come with the plugin, or one that a TOML file describes; its drivers are NVIDIA's."""
     from hami_mock import description, machine

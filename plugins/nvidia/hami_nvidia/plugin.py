@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import click
 
-    from hami_core.model import Capacity, DeviceInventory, Grant, Pod, Request, Share, Splitting, Usage
+    from hami_core.model import Account, Capacity, DeviceInventory, Grant, Pod, Request, Share, Splitting, Usage
     from hami_core.settings import Settings
 
 KIND = "nvidia"
@@ -79,6 +79,16 @@ def hami_usage(kind: Kind, settings: Settings) -> Usage | None:
 def _patience(settings: Settings) -> float:
     """Seconds for one GPU: of the driver's time so much that a GPU that hangs leaves enough to tell of the others."""
     return settings[sharing.CoreSettings].driver_deadline / 4
+
+
+@hookimpl
+def hami_accounts(kind: Kind, limits: Mapping[str, str]) -> Mapping[str, Account] | None:
+    """The interposer's regions."""
+    if kind.name != KIND:
+        return None
+    from hami_nvidia import accounts
+
+    return accounts.read(limits)
 
 
 @hookimpl
