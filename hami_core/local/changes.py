@@ -8,8 +8,6 @@ all. Source: inotify(7).
 
 from __future__ import annotations
 
-import asyncio
-import ctypes
 import os
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -53,6 +51,8 @@ class Watch:
 
     async def changed(self, seconds: float) -> bool:
         """Return when anything has changed since the last ``drain``, or after so long, and say which."""
+        import asyncio  # 25 ms, which whoever only looks is spared
+
         if self.fd is None:
             await asyncio.sleep(seconds)
             return False
@@ -87,4 +87,6 @@ def watching() -> Iterator[Watch]:
 
 @cache
 def _libc() -> Any:
+    import ctypes
+
     return ctypes.CDLL(None)

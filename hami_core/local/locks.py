@@ -6,7 +6,6 @@ A lock belongs to the open file, not to the process: who inherits the descriptor
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 from contextlib import asynccontextmanager, contextmanager
@@ -48,6 +47,8 @@ def is_held(path: Path) -> bool:
 @asynccontextmanager
 async def locked(path: Path) -> AsyncIterator[None]:
     """Hold the file's lock inside. Tries again and again rather than block, so that a signal still finds us listening."""
+    import asyncio  # 25 ms, which whoever only looks is spared
+
     while (descriptor := take(path)) is None:
         await asyncio.sleep(RETRY)
     try:
