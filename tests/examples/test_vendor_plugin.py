@@ -2,82 +2,36 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-import sysconfig
-import venv
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.examples.fresh import ROOT, Fresh, core_wheel, wheel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
 VENDOR = ROOT / "examples" / "vendor-plugin"
 
 
-def third_party(folder: Path) -> Path:
-    """A folder with other people's packages of our own environment: no network is needed, and nothing of ours is in it."""
-    folder.mkdir()
-    for entry in Path(sysconfig.get_paths()["purelib"]).iterdir():
-        if "hami" not in entry.name and entry.suffix != ".pth":
-            (folder / entry.name).symlink_to(entry)
-    return folder
-
-
-def wheel(project: Path, into: Path) -> Path:
-    """The wheel of a project, built from a copy of it."""
-    copy = shutil.copytree(project, into / "source" / project.name, ignore=shutil.ignore_patterns(".*", "__pycache__"))
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(into)]
-    subprocess.run(build, cwd=copy, check=True, capture_output=True)
-    return max(into.glob("*.whl"), key=lambda path: path.stat().st_mtime_ns)
-
-
-class Fresh:
-    """A fresh virtual environment with the wheels of hami-core and hami-acme, and a machine with two cards."""
+class Stranger(Fresh):
+    """One who has hami-core, hami-acme, and a machine with two cards."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.bin = folder / "venv" / "bin"
-        self.cards = folder / "dev"
-        self.environment = {
-            "PATH": f"{self.bin}{os.pathsep}{os.defpath}",
-            "HAMI_STATE_DIR": str(folder / "state"),
-            "HAMI_SET": f"acme.cards={self.cards}/acme[0-9]",
-            "HOME": str(folder),
-        }
-        venv.create(folder / "venv", symlinks=True)
-        (site,) = (folder / "venv").glob("lib/python*/site-packages")
-        (site / "third-party.pth").write_text(f"{third_party(folder / 'third-party')}\n")
-        self.cards.mkdir()
+        super().__init__(folder)
+        cards = folder / "dev"
+        cards.mkdir()
         for name in ("acme0", "acme1"):
-            (self.cards / name).touch()
-
-    def install(self, *wheels: Path) -> None:
-        uv = [sys.executable, "-m", "uv", "pip", "install", "--quiet", "--offline", "--no-deps"]
-        subprocess.run([*uv, "--python", str(self.bin / "python"), *map(str, wheels)], check=True)
-
-    def run(self, program: str, *arguments: str, fails: bool = False) -> str:
-        """What the program says, on both streams. Run outside the workspace: Python looks for modules where it is started."""
-        command = [str(self.bin / program), *arguments]
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=60, check=False
-        )
-        told = done.stdout + done.stderr
-        assert bool(done.returncode) == fails, told
-        return told
+            (cards / name).touch()
+        self.environment |= {"HAMI_STATE_DIR": str(folder / "state"), "HAMI_SET": f"acme.cards={cards}/acme[0-9]"}
 
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Fresh:
     folder = tmp_path_factory.mktemp("fresh")
-    environment = Fresh(folder)
-    core = folder / "core"
-    core.mkdir()
-    for part in ("pyproject.toml", "README.md", "LICENSE", "hami_core"):
-        source = ROOT / part
-        shutil.copytree(source, core / part) if source.is_dir() else shutil.copy(source, core / part)
-    environment.install(wheel(core, folder), wheel(VENDOR, folder))
+    environment = Stranger(folder)
+    environment.install(core_wheel(folder), wheel(VENDOR, folder))
     return environment
 
 

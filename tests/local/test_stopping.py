@@ -1,0 +1,257 @@
+"""Stopping and waiting from outside, whatever has become of the hami that carries the pod out. Each is a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+import yaml
+
+from hami_core.local import holdings, kin, pods, procfs, queue, state, stopping, view
+from hami_core.local.procfs import Identity
+from tests.local.acme import a_container, a_host, a_manifest, card, hami, until
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hami_core.local.pods import Known
+    from hami_core.local.state import Folder
+    from hami_core.local.stopping import Stopped
+
+STUBBORN = "trap '' TERM; while :; do sleep 1; done"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return state.folder(tmp_path / "state", "host")
+
+
+def a_file(folder: Path, program: str, name: str = "pod", mem: int = 5000, **spec: object) -> Path:
+    path = folder / f"{name}.yaml"
+    path.write_text(yaml.safe_dump(a_manifest(a_container(program, limits=card(mem)), name=name, **spec)))
+    return path
+
+
+def the_pod(folder: Folder, name: str = "pod") -> Known:
+    (found,) = [one for one in pods.known(folder) if one.record.name == name]
+    return found
+
+
+def stop(folder: Folder, name: str = "pod", grace: int | None = None) -> Stopped:
+    return asyncio.run(stopping.stop(folder, the_pod(folder, name).record, grace))
+
+
+def test_a_pod_is_stopped_by_the_hami_that_carries_it_out(folder: Folder, tmp_path: Path) -> None:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, "exec sleep 1000", restartPolicy="Always")) as owner:
+        until(owner, "Started")
+
+        stopped = stop(folder)
+
+        assert owner.wait(60) == 143
+    assert stopped.known.record.end
+    assert (stopped.known.phase, stopped.known.record.end.reason, stopped.left) == (pods.ENDED, "stopped by hami stop", ())
+
+
+def test_one_pod_of_several_is_stopped_and_the_others_go_on(folder: Folder, tmp_path: Path) -> None:
+    files = [a_file(tmp_path, "exec sleep 1000", name, 1000) for name in ("one", "two")]
+    with hami(tmp_path / "state", 8000, *files) as owner:
+        until(owner, "Started")
+        until(owner, "Started")
+
+        stop(folder, "one")
+
+        assert [(one.record.name, one.phase) for one in pods.known(folder) if one.is_live] == [("two", pods.RUNNING)]
+        stop(folder, "two")
+        assert owner.wait(60) == 143
+
+
+def test_a_pod_that_waits_leaves_the_queue(folder: Folder, tmp_path: Path) -> None:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, "exec sleep 1000", "first")) as first:
+        until(first, "Started")
+        with hami(tmp_path / "state", 8000, a_file(tmp_path, "exit 0", "second")) as second:
+            until(second, "Queued")
+            assert the_pod(folder, "second").phase == pods.WAITING
+
+            stop(folder, "second")
+
+            assert second.wait(60) == 143
+        assert queue.waiting(folder) == ()
+        stop(folder, "first")
+
+
+def test_who_does_not_heed_sigterm_is_killed_after_the_grace(folder: Folder, tmp_path: Path) -> None:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, STUBBORN)) as owner:
+        until(owner, "Started")
+
+        stopped = stop(folder, grace=0)
+
+        assert owner.wait(60) == 137
+    assert (stopped.known.phase, stopped.left) == (pods.ENDED, ())
+
+
+@pytest.mark.parametrize("program", ["exec sleep 1000", STUBBORN])
+def test_a_pod_whose_hami_was_killed_is_stopped_from_here(folder: Folder, tmp_path: Path, program: str) -> None:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, program, restartPolicy="Always")) as owner:
+        until(owner, "Started")
+        owner.kill()
+    assert the_pod(folder).phase == pods.ORPHANED
+
+    stopped = stop(folder, grace=1)
+
+    assert (stopped.known.phase, stopped.left) == (pods.LOST, ())
+    assert list(folder.holdings.iterdir()) == []
+
+
+def test_a_daemon_that_left_its_group_is_stopped_by_the_lock_that_it_holds(folder: Folder, tmp_path: Path) -> None:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, "setsid sleep 1000 & exec sleep 1000")) as owner:
+        until(owner, "Started")
+        owner.kill()
+
+    assert stop(folder).left == ()
+    assert list(folder.holdings.iterdir()) == []
+
+
+def test_a_hami_and_its_workload_that_a_signal_has_stopped_are_woken_to_end(folder: Folder, tmp_path: Path) -> None:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, "exec sleep 1000")) as owner:
+        until(owner, "Started")
+        (holding,) = view.ps(a_host(tmp_path / "state")).holdings
+        os.kill(holding.shares[0].pids[0], signal.SIGSTOP)
+        owner.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, owner.pid, os.WSTOPPED | os.WNOWAIT)
+
+        stopped = stop(folder)
+
+        assert owner.wait(60) == 143
+    assert stopped.known.phase == pods.ENDED
+
+
+def test_a_killed_hami_stop_leaves_its_request_and_the_pod_ends_all_the_same(folder: Folder, tmp_path: Path) -> None:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, "exec sleep 1000")) as owner:
+        until(owner, "Started")
+
+        pods.ask_to_stop(folder, the_pod(folder).record.uid, pods.StopRequest())  # all that it does before it waits
+
+        assert owner.wait(60) == 143
+
+
+def test_a_request_that_cannot_be_read_asks_all_the_same(folder: Folder, tmp_path: Path) -> None:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, "exec sleep 1000")) as owner:
+        until(owner, "Started")
+        uid = the_pod(folder).record.uid
+
+        (folder.pods / uid / ".draft").write_text("{")
+        (folder.pods / uid / ".draft").rename(folder.pods / uid / pods.STOP)
+
+        assert owner.wait(60) == 143
+
+
+# --- Whose process it is. ---------------------------------------------------------------------------------------------
+
+
+def a_holding(folder: Folder, *leaders: Identity) -> Path:
+    from hami_core.model import Holding
+
+    groups = tuple(holdings.Group(f"c{number}", leader) for number, leader in enumerate(leaders))
+    record = holdings.Record(Holding("uid", "pod", "default", ()), Identity(0, 0), int(time.time()))
+    lease = holdings.create(folder, record, {group.container: "" for group in groups})
+    for group in groups:
+        lease.add_group(group.container, group.leader)
+    lease.close()
+    return lease.path
+
+
+def test_a_number_that_is_somebody_elses_by_now_is_not_signalled(folder: Folder) -> None:
+    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as stranger:
+        reused = Identity(stranger.pid, procfs.identity(stranger.pid).start - 1)
+        whose = kin.of(a_holding(folder, reused), Identity(0, 0))
+
+        whose.signal(stranger.pid, signal.SIGKILL)
+
+        assert whose.processes() == ()
+        assert procfs.is_running(procfs.identity(stranger.pid))
+        stranger.kill()
+
+
+def test_a_group_whose_leader_has_gone_proves_nothing(folder: Folder) -> None:
+    program = "import os, subprocess; print(subprocess.Popen(['sleep', '1000'], stdout=subprocess.DEVNULL).pid)"
+    with subprocess.Popen(["python3", "-c", program], start_new_session=True, stdout=subprocess.PIPE, text=True) as leader:
+        who = procfs.identity(leader.pid)
+        assert leader.stdout
+        left = int(leader.stdout.readline())
+    whose = kin.of(a_holding(folder, who), Identity(0, 0))
+
+    assert procfs.members(who) == (left,)  # it bears the number of the group
+    assert whose.processes() == ()
+    os.kill(left, signal.SIGKILL)
+
+
+def test_neither_its_hami_nor_we_ourselves_are_a_holdings_processes(folder: Folder) -> None:
+    ours = procfs.identity(os.getpid())
+    path = a_holding(folder, ours)
+
+    with (path / "c0" / "alive").open():
+        assert os.getpid() not in kin.of(path, Identity(0, 0)).processes()
+
+
+# --- Waiting. ---------------------------------------------------------------------------------------------------------
+
+
+def test_waiting_ends_with_the_pod_and_tells_its_status(folder: Folder, tmp_path: Path) -> None:
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, f"read line < {gate}; exit 7")) as owner:
+        until(owner, "Started")
+        record = the_pod(folder).record
+
+        async def meanwhile() -> Known | None:
+            waiting = asyncio.ensure_future(stopping.reached(folder, record, stopping.ENDED, 60))
+            await asyncio.sleep(0)
+            gate.write_text("go\n")
+            return await waiting
+
+        known = asyncio.run(meanwhile())
+
+        assert owner.wait(60) == 7
+    assert known
+    assert known.record.end
+    assert known.record.end.status == 7
+
+
+def test_waiting_gives_up_when_the_time_is_over(folder: Folder, tmp_path: Path) -> None:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, "exec sleep 1000")) as owner:
+        until(owner, "Started")
+        record = the_pod(folder).record
+
+        assert asyncio.run(stopping.reached(folder, record, stopping.RUNNING, 60)) == the_pod(folder)
+        assert asyncio.run(stopping.reached(folder, record, stopping.ENDED, 0.05)) is None
+        stop(folder)
+
+
+def test_waiting_ends_too_when_hami_was_killed(folder: Folder, tmp_path: Path) -> None:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, "exec sleep 1000")) as owner:
+        until(owner, "Started")
+        (holding,) = view.ps(a_host(tmp_path / "state")).holdings
+        owner.kill()
+    os.kill(holding.shares[0].pids[0], signal.SIGKILL)
+
+    known = asyncio.run(stopping.reached(folder, the_pod(folder).record, stopping.ENDED, 60))
+
+    assert known
+    assert known.phase == pods.LOST
+
+
+# --- Records. ---------------------------------------------------------------------------------------------------------
+
+
+def test_of_those_that_ended_the_last_are_remembered(folder: Folder) -> None:
+    for number in range(pods.KEPT + 3):
+        uid = f"uid-{number:02d}"
+        record = pods.Record(uid, uid, "default", (), Identity(0, 0), number)
+        pods.create(folder, record).finish(pods.End(0, "", number))
+
+    assert [one.record.uid for one in pods.known(folder)] == [f"uid-{number:02d}" for number in range(3, pods.KEPT + 3)]
