@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+MACHINE = "Run on a simulated machine instead of this one."
+
+
 class Commands(click.Group):
     """A group whose members come from the core and, by hook, from plugins. Plugins are loaded when somebody looks."""
 
@@ -26,7 +30,10 @@ class Commands(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The core's own first: no plugin can take a name that is ours, and ours need no plugin to be found."""
-        return self.commands.get(cmd_name) or self._brought(ctx).get(cmd_name)
+        command = self.commands.get(cmd_name) or self._brought(ctx).get(cmd_name)
+        if command is not None:
+            _take_machine(command)
+        return command
 
     def invoke(self, ctx: click.Context) -> int:
         """Run the command; what went wrong becomes one line and an exit status."""
@@ -52,10 +59,26 @@ def session(ctx: click.Context) -> Session:
     return found
 
 
+def _choose(ctx: click.Context, _: click.Parameter, name: str | None) -> None:
+    if name is not None:
+        session(ctx).choose(name)
+
+
+def _take_machine(command: click.Command) -> None:
+    """Let it take --machine too, and all its sub-commands: people write it where they think of it."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            _take_machine(below)
+    elif all(param.name != "machine" for param in command.params):
+        command.params.append(
+            click.Option(["--machine"], metavar="NAME|FILE", callback=_choose, expose_value=False, help=MACHINE)
+        )
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=False)
 @click.version_option(__version__, prog_name="hami")
 @click.option(
-    "--machine", metavar="NAME|FILE", envvar=names.ENV_MACHINE, help="Run on a simulated machine instead of this one."
+    "--machine", metavar="NAME|FILE", envvar=names.ENV_MACHINE, help=MACHINE
 )
 @click.option(
     "--config",
@@ -84,11 +107,15 @@ def invoke(arguments: Sequence[str]) -> int:
         return error.exit_code
     except click.Abort:
         return 130  # as a shell reports SIGINT
+    except OSError as error:
+        return fail(error)  # of help, which click writes before there is a command
     return status if isinstance(status, int) else 0
 
 
 def fail(error: Exception, debug: bool = False) -> int:
     """Say what went wrong in one line, and which exit status goes with it."""
+    if _is_of_output(error):
+        _discard_output()
     if debug:
         import traceback
 
@@ -97,9 +124,23 @@ def fail(error: Exception, debug: bool = False) -> int:
     return 2 if isinstance(error, UserError) else 1
 
 
+def _is_of_output(error: Exception) -> bool:
+    """Whether standard output takes nothing more: the errors of files name theirs."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EIO}
+
+
+def _discard_output() -> None:
+    """What is left in Python's buffer would fail once more at its end, with a traceback and a status of its own."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.close(nowhere)
+
+
 def _sentence(error: Exception) -> str:
     if isinstance(error, HamiError):
         return str(error)
+    if isinstance(error, OSError) and _is_of_output(error):
+        return f"standard output: {error.strerror}"
     return f"a fault in hami itself: {type(error).__name__}: {error} (--debug before the command shows where)"
 
 

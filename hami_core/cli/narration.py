@@ -10,6 +10,8 @@ import click
 from hami_core.local import events
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from hami_core.model import Share
 
 
@@ -37,7 +39,9 @@ def _(event: events.Queued) -> str:
 @words.register
 def _(event: events.Granted) -> str:
     notes = "".join(f"\n  {click.style(f'note: {note}', dim=True)}" for note in event.notes)
-    return click.style("granted ", fg="green") + "; ".join(_share(share) for share in event.shares) + notes
+    shares = [_share(share) for share in event.shares]
+    listed = f" {''.join(shares)}" if len(shares) <= 1 else _lines(shares)
+    return click.style("granted", fg="green") + listed + notes
 
 
 @words.register
@@ -61,6 +65,11 @@ def _(event: events.Finished) -> str:
     kept = "; a process that is left keeps its share" if event.kept else ""
     reason = f": {event.reason}" if event.reason else ""
     return click.style(f"finished with status {event.status}{reason}{kept}", fg=_colour(event.status))
+
+
+def _lines(shares: Sequence[str]) -> str:
+    """One below the other: eight UUIDs in a row fit no terminal."""
+    return "".join(f"\n  {share}" for share in shares)
 
 
 def _colour(status: int) -> str:

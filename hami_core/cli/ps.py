@@ -33,7 +33,7 @@ SHARES = (
     ("AGE", "right"),
 )
 PROCESSES = (
-    ("PID", "right"),
+    ("PID", "left"),
     ("POD", "left"),
     ("CONTAINER", "left"),
     ("DEVICE", "left"),

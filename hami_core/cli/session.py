@@ -32,6 +32,10 @@ class Session:
         self._config = config
         self._sets = sets
 
+    def choose(self, machine: str) -> None:
+        """Work on this simulated machine. Before anything is asked of the machine."""
+        self._machine = machine
+
     @cached_property
     def plugins(self) -> Plugins:
         """Every plugin that could be loaded; those that could not are told on stderr, once."""

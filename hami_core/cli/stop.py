@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 @output
 @click.pass_obj
 def stop(session: Session, pods: tuple[str, ...], everything: bool, namespace: str, grace: int | None, output: str) -> int:
-    """Make pods end: SIGTERM to their containers, and SIGKILL after a time of grace.
+    """Make pods end.
 
-    POD is a name, a uid, or the beginning of either. A pod that waits leaves the queue. Works also for a pod whose hami was
+    SIGTERM to their containers, and SIGKILL after a time of grace. POD is a name, a uid, or the beginning of either. A pod that waits leaves the queue. Works also for a pod whose hami was
     killed. Exit status 1: a process of it lives all the same.
     """
     from hami_core.cli.wait import document
@@ -38,7 +38,7 @@ def stop(session: Session, pods: tuple[str, ...], everything: bool, namespace: s
     asked = _asked(session.folder, pods, everything, namespace)
     stopped = _all(session.folder, asked, grace)
     if output == "json":
-        show_json({"pods": [document(one.known) | {"left": list(one.left)} for one in stopped]})
+        show_json({"pods": [document(one.known) | {"left": len(one.left)} for one in stopped]})
     else:
         for one in stopped:
             click.echo(f"{click.style(one.known.record.name, bold=True)}  {_words(one)}", err=bool(one.left))

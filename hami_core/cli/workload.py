@@ -91,7 +91,7 @@ def _show_detached(host: Host, pods: Sequence[PodSpec], output: str) -> None:
 
 def document(played: Played) -> dict[str, Any]:
     """The whole run as docs/json.md describes it."""
-    made = asdict(played)
+    made = {"supervisor": os.getpid(), **asdict(played)}
     for pod in made["pods"]:
         for share in pod["shares"]:
             share["options"] = dict(share["options"])

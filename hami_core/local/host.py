@@ -5,6 +5,7 @@ Made once for a command. Who holds what on it changes, and is not here (``holdin
 
 from __future__ import annotations
 
+import difflib
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -137,7 +138,7 @@ def set_up(plugins: Plugins, name: str, root: Path) -> Machine:
 def _simulated(plugins: Plugins, name: str, root: Path) -> _Simulated:
     answer = plugins.ask_first("hami_machine", name=name, state=root)
     if answer is None:
-        raise NoMachine(f'machine "{name}": no plugin that is loaded knows it (`hami mock machines` lists those of hami-mock)')
+        raise NoMachine(f'machine "{name}": no plugin that is loaded knows it{_near(plugins, name)}')
     plugin, machine = answer
     return _Simulated(machine, plugin)
 
@@ -192,6 +193,14 @@ def _reasons(answers: Answers) -> dict[str, str]:
 
 def _judged(device: Device, reasons: Mapping[str, str]) -> Device:
     return evolve(device, sick=reasons.get(device.id) or device.sick)
+
+
+def _near(plugins: Plugins, name: str) -> str:
+    known = [one for answer in plugins.ask_each("hami_machines").by_plugin.values() for one in answer]
+    near = difflib.get_close_matches(name, known, n=2)
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; known are {', '.join(known)}" if known else ""
 
 
 def _faults(kinds: Catalogue, inventories: Iterable[DeviceInventory]) -> tuple[Failure, ...]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import termios
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.cli.command import HAMI, PATIENCE, PROBE, Node
+from tests.cli.command import HAMI, PATIENCE, PROBE, Node, a_container, a_pod
 
 if TYPE_CHECKING:
     from tests.cli.command import OnMachine
@@ -91,12 +93,12 @@ def test_ps_shows_what_a_running_container_uses_of_its_share(t4: Node) -> None:
     (meeting / "seen.test").touch()
 
     assert holder.end().status == 0
-    _, head, row = printed.splitlines()
-    assert re.split(r"  +", head) == ["POD", "CONTAINER", "DEVICE", "USED MiB", "OF", "CORES", "AGE s", "PROCESSES"]
-    pod, container, device, used, limit, cores, _, pids = re.split(r"  +", row)
-    assert (pod, container, device, limit, cores) == ("hami-probe", "hami-probe", "nvidia 0", "3000", "30")
-    assert int(used) >= 3000
-    assert pids.isdigit()
+    _, head, row, *_ = printed.splitlines()
+    assert re.split(r"  +", head) == "POD  CONTAINER  DEVICE  CHARGED  DRIVER  LIMIT MiB  CORES  STATE  AGE".split("  ")
+    pod, container, device, charged, driver, limit, cores, state, _ = re.split(r"  +", row)
+    assert (pod, container, device, limit, cores) == ("hami-probe", "hami-probe", "nvidia 0", "3000", "30 %")
+    assert (charged, state) == ("3000", "running")
+    assert int(driver) >= 2897
     assert re.search(r"12360/15360 +70 % +1/10$", devices, re.MULTILINE)
 
 
@@ -109,6 +111,59 @@ def test_config_says_where_a_value_came_from(t4: Node) -> None:
     assert "scheduler.defaultMem = 6000  (--set; default 5000)" in lines
     assert "scheduler.defaultCores = 10  (values.yaml; default 0)" in lines
     assert "scheduler.defaultGPUNum = 1  (default)" in lines
+
+
+def test_eight_shares_of_one_grant_stand_one_below_the_other(on: OnMachine) -> None:
+    told = STYLE.sub("", on_a_terminal(on("dgx-a100"), "run", "--gpus", "8", "--", "true"))
+
+    assert [line for line in told.splitlines() if len(line) > 80] == []
+    assert len(UUID.findall(told)) == 8
+
+
+def test_ps_watched_on_a_terminal_leaves_it_as_it_was(t4: Node) -> None:
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    before = termios.tcgetattr(theirs)
+    process = subprocess.Popen(
+        [HAMI, "--machine", "t4-node", "ps", "-w"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**t4.env, "TERM": "xterm-256color", "NO_COLOR": "1"},
+    )
+    written = b""
+    while b"Tesla T4" not in written:
+        written += _read(ours)
+    process.send_signal(signal.SIGINT)
+    process.wait(PATIENCE)
+    after = termios.tcgetattr(theirs)
+    os.close(theirs)
+    while chunk := _read(ours):
+        written += chunk
+    os.close(ours)
+
+    assert (process.returncode, after) == (0, before)
+    assert written.count(b"\x1b[?1049h") == written.count(b"\x1b[?1049l") == 1  # the other screen, and back
+    assert written.rindex(b"\x1b[?25h") > written.rindex(b"\x1b[?25l")  # the cursor is there again
+    assert not COLOUR.search(written.decode())
+
+
+def test_a_container_that_is_alone_sees_the_terminal_and_its_size_and_is_kept(t4: Node) -> None:
+    script = 'test -t 1 && stty size <&1; printf "no line end"'
+    t4.write("pod.json", json.dumps(a_pod(a_container(command=["sh", "-c", script], gpumem=1000), name="alone")))
+
+    shown = on_a_terminal(t4, "play", "pod.json", columns=93)
+
+    assert "24 93\nno line end" in shown
+    assert t4.hami("logs", "alone").stdout == "24 93\nno line end\n"
+
+
+def test_the_machine_may_be_named_behind_the_command_too(host: Node) -> None:
+    before, behind = (host.ask(*words)["machine"] for words in (["--machine", "t4x4", "devices"], ["devices", "--machine", "t4x4"]))
+
+    assert before == behind == "t4x4"
+    assert host.ask("mock", "truth", "--machine", "t4x4")["machine"] == "t4x4"
+    assert host.ask("--machine", "t4-node", "ps", "--machine", "t4x4")["machine"] == "t4x4"
 
 
 def test_a_machine_may_be_named_by_the_environment(host: Node) -> None:

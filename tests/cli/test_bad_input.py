@@ -6,11 +6,12 @@ Each row is the whole message. 2: a question could not be answered; 125: a workl
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.cli.command import a_container, a_pod
+from tests.cli.command import HAMI, PATIENCE, a_container, a_pod
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,9 +187,25 @@ def test_a_settings_file_that_is_no_yaml(t4: Node) -> None:
 def test_a_machine_that_nobody_knows(host: Node) -> None:
     done = host.hami("--machine", "t4-nod", "devices")
 
-    assert (done.status, done.stdout) == (2, "")
-    assert done.stderr.startswith('hami: machine "t4-nod": ')
-    assert "hami mock machines" in done.stderr
+    refused(done, 2, 'machine "t4-nod": no plugin that is loaded knows it; did you mean t4-node?')
+    assert "known are dgx-a100, " in host.hami("devices", "--machine", "zzz").stderr
+
+
+def test_a_state_folder_that_the_loader_would_cut_in_two(t4: Node) -> None:
+    done = t4.hami("run", "--", "true", env={"HAMI_STATE_DIR": f"{t4.folder}/a:b"})
+
+    fault = "its path holds ':', at which the dynamic loader cuts paths in two; name another one by HAMI_STATE_DIR"
+    refused(done, 125, f"state folder {t4.folder}/a:b: {fault}")
+    assert not (t4.folder / "a:b").exists()
+
+
+@pytest.mark.parametrize("command", [["devices"], ["ps", "-o", "json"], ["--help"], ["devices", "--help"]])
+def test_a_full_disk_behind_standard_output(t4: Node, command: list[str]) -> None:
+    script = f'"{HAMI}" --machine t4-node {" ".join(command)} > /dev/full'
+
+    done = subprocess.run(["sh", "-c", script], env=t4.env, capture_output=True, text=True, check=False, timeout=PATIENCE)
+
+    assert (done.returncode, done.stderr) == (1, "hami: standard output: No space left on device\n")
 
 
 def test_a_description_of_a_machine_with_a_misspelt_key(host: Node) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import signal
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,6 +65,7 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
         _while_held(node, found)
         failing = a_pod(a_container(gpumem=1000) | {"image": "ubuntu"}, initContainers=[a_container("init", ["false"])])
         found["hami play"].append(node.play(failing, options=["-o", "json"]).document)
+        found["hami play"].append(node.play(a_pod(), options=["--detach", "-o", "json"]).document)
         found["hami plugins"].append(node.hami_anew("plugins", "-o", "json", env={"HAMI_BLOCK": "nvidia", **stranger}).document)
         found["hami config"].append(node.ask("config"))
         lists_and_mappings = "devicePlugin.filterDevices.index=[3],devices.nvidia.contextMemory.Tesla T4=104"
@@ -110,12 +113,20 @@ def _while_held(node: Node, found: dict[str, list[Any]]) -> None:
     waits.until("waits")
     found["hami mock truth"].append(node.ask("mock", "truth"))
     found["hami ps"].append(node.ask("ps"))
+    watch = node.start("ps", "--watch", "-o", "json")
+    found["hami ps"].append(json.loads(watch.until('"v": 1')))
+    watch.signal(signal.SIGINT)
+    found["hami wait"].append(node.hami("wait", "true", "hami-probe", "--timeout", "0", "-o", "json").document)
     found["hami devices"].append(node.ask("devices"))
     (record,) = (Path(node.env["HAMI_STATE_DIR"]) / "t4-node/holdings").glob("*/holding.json")
     record.write_text("garbage")
     found["hami ps"].append(node.ask("ps"))
     (meeting / "seen.test").touch()
     found["hami run"] += [held.end().document, waits.end().document]
+    found["hami wait"].append(node.ask("wait", "true"))
+    killed = node.start("run", "--", "sh", "-c", "trap '' TERM; while :; do sleep 1; done")
+    killed.until("runs as process")
+    found["hami stop"].append(node.ask("stop", "sh", "--grace", "0"))
 
 
 @pytest.mark.parametrize("command", described())
@@ -138,7 +149,7 @@ def test_every_command_with_json_is_described(documents: Documents) -> None:
 
 
 def test_a_record_that_cannot_be_read_is_told_and_its_shares_still_count(documents: Documents) -> None:
-    told = documents["hami ps"][1]
+    told = documents["hami ps"][-1]
 
     assert [share["memory"] for holding in told["holdings"] for share in holding["shares"]] == [15000]
     (fault,) = told["faults"]
@@ -151,7 +162,7 @@ def test_workloads_write_to_stderr_and_to_their_logs_never_into_the_document(t4_
     assert "to stdout" not in stdout
     assert "to stdout\n" in stderr
     assert "to stderr\n" in stderr
-    assert sorted(log.splitlines()) == ["to stderr", "to stdout"]
+    assert sorted(line.split(" ", 1)[1] for line in log.splitlines()) == ["stderr F to stderr", "stdout F to stdout"]
 
 
 @pytest.fixture

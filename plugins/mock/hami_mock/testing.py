@@ -33,7 +33,7 @@ PATIENCE = 60.0  # seconds for a command of a test, unless it says otherwise
 Started = subprocess.Popen[str]
 
 
-class HamiError(AssertionError):
+class CommandFailed(AssertionError):
     """A command of hami itself failed, where the test did not ask how it would end; its message is what hami said."""
 
 
@@ -100,7 +100,7 @@ class SimulatedMachine:
     def play(self, pods: Mapping[str, Any] | Sequence[Mapping[str, Any]] | Path | str, *, timeout: float = PATIENCE) -> Played:
         """Run Pods to their end: a manifest as a mapping, several of them, as text, or in a file.
 
-        HamiError: hami refuses them.
+        CommandFailed: hami refuses them.
         """
         _check_shares("nvidia")
         done = self._end([*self._hami(), "play", "-o", "json", "-"], None, _text(pods), timeout)
@@ -113,10 +113,10 @@ class SimulatedMachine:
         return self._end([*self._hami(), *arguments], None, "", timeout)
 
     def ask(self, *arguments: str) -> Any:
-        """What a command of hami answers with -o json (docs/json.md). HamiError: it fails."""
+        """What a command of hami answers with -o json (docs/json.md). CommandFailed: it fails."""
         done = self.hami(*arguments, "-o", "json")
         if done.status:
-            raise HamiError(done.stderr.strip())
+            raise CommandFailed(done.stderr.strip())
         return _document(done)
 
     def truth(self) -> Truth:
@@ -124,7 +124,7 @@ class SimulatedMachine:
         return machine.truth(self.folder)
 
     def fault(self, kind: str, **options: object) -> Any:
-        """Arm a fault, as `hami mock fault add` does: fault("xid", gpu=0, code=79). HamiError: it cannot be meant."""
+        """Arm a fault, as `hami mock fault add` does: fault("xid", gpu=0, code=79). CommandFailed: it cannot be meant."""
         return self.ask("mock", "fault", "add", kind, *_options(options))
 
     def restore(self, gpu: int | str) -> Any:
@@ -231,4 +231,4 @@ def _document(done: Ran) -> Any:
     try:
         return json.loads(done.stdout)
     except json.JSONDecodeError:
-        raise HamiError(done.stderr.strip()) from None
+        raise CommandFailed(done.stderr.strip()) from None
