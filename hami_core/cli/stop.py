@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 def stop(session: Session, pods: tuple[str, ...], everything: bool, namespace: str, grace: int | None, output: str) -> int:
     """Make pods end.
 
-    SIGTERM to their containers, and SIGKILL after a time of grace. POD is a name, a uid, or the beginning of either. A pod that waits leaves the queue. Works also for a pod whose hami was
-    killed. Exit status 1: a process of it lives all the same.
+    SIGTERM to their containers, and SIGKILL after a time of grace. POD is a name, a uid, or the beginning of either. A pod that
+    waits leaves the queue. Works also for a pod whose hami was killed. Exit status 1: a process of it lives all the same.
     """
     from hami_core.cli.wait import document
 

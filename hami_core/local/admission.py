@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 SETTLE = 0.02, 0.2, 1.0  # seconds to the next looks after the kernel has told: a lock is free a moment after its holder's end
 FIRST_LOOKS = 1.0  # seconds between looks of the first in the queue: a group that holds no lock ends without a sign
-OTHERS_LOOK = 20.0  # seconds between looks of everybody else; what they wait for does not end without a sign
+OTHERS_LOOK = 5.0  # seconds between looks of everybody else: one before them may have been stopped, without a sign
 UNTOLD = 0.1, 1.0  # the same two where the kernel tells us nothing
 
 CORES_NOTE = "cores reserved, not enforced by this build"
@@ -144,7 +144,7 @@ async def admit(host: Host, pod: PodSpec, asked: Sequence[Ask], waits: Callable[
 
 def _first(host: Host, own: Place | None, asked: Sequence[Ask]) -> Waiting | None:
     """Who comes before us; nobody before him who asks for nothing."""
-    waiting = queue.heal(host.folder)
+    waiting = queue.awake(queue.heal(host.folder))
     return queue.ahead(waiting, own, [one.kind.name for one in asked]) if asked else None
 
 

@@ -9,7 +9,8 @@ in common do not wait for one another. All that a pod asks is granted at once, s
 another, and every pod has finitely many before it: none starves.
 
 Nobody polls. Who stands behind another watches that one's file alone; only the first of a kind watches the holdings. So a
-share that is given back wakes one waiter, not all of them. Deciding is not here (``admission``).
+share that is given back wakes one waiter, not all of them. One that a signal has stopped is passed over until it goes on; the
+kernel does not tell of that, so those behind look for it now and then. Deciding is not here (``admission``).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from attrs import evolve, field, frozen
 
 from hami_core import wire
 from hami_core.errors import WireError
-from hami_core.local import changes, holdings, locks
+from hami_core.local import changes, holdings, locks, procfs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -109,6 +110,11 @@ def ahead(queue: Sequence[Waiting], own: Place | None, kinds: Iterable[str]) -> 
     wanted = set(kinds)
     first = [other for other in queue if (own is None or other.number < own.number) and other.wants(wanted)]
     return first[-1] if first else None
+
+
+def awake(queue: Sequence[Waiting]) -> tuple[Waiting, ...]:
+    """Those who could take their turn: one that a signal has stopped (Ctrl-Z) would keep everybody behind it for ever."""
+    return tuple(one for one in queue if not (one.ticket and (found := procfs.stat(one.ticket.pid)) and found.is_stopped))
 
 
 def position(queue: Sequence[Waiting], one: Waiting) -> int:

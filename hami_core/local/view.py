@@ -13,6 +13,7 @@ from attrs import frozen
 from hami_core import names
 from hami_core.ledger import claims
 from hami_core.local import holdings, locks, pods, procfs, queue, use
+from hami_core.plugins import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -136,11 +137,12 @@ def ps(host: Host) -> Ps:
     uses = use.take(host, found)
     views = [_holding(host, one, one.holding, uses, now) for one in found if one.holding]
     waiting = queue.waiting(host.folder)
+    totals, silent = _totals(host, found, uses)
     return Ps(
-        devices=_totals(host, found, uses),
+        devices=totals,
         holdings=tuple(sorted(views, key=lambda view: (-view.age_s, view.uid))),
         waiting=tuple(_waiting(one, waiting, now) for one in waiting if one.ticket),
-        faults=tuple(one.fault for one in found if one.fault) + uses.faults,
+        faults=tuple(one.fault for one in found if one.fault) + uses.faults + silent,
     )
 
 
@@ -239,12 +241,13 @@ def _waiting(one: Waiting, everybody: Sequence[Waiting], now: int) -> WaitingVie
     )
 
 
-def _totals(host: Host, found: Sequence[Found], uses: Uses) -> tuple[DeviceTotal, ...]:
-    """Every device that a plugin found and offers, in the order of kinds and of the drivers' own tools."""
+def _totals(host: Host, found: Sequence[Found], uses: Uses) -> tuple[tuple[DeviceTotal, ...], tuple[str, ...]]:
+    """Every device that a plugin found, in the order of kinds and of the drivers' own tools, and the sentences of failures."""
     taken = [(device, claim) for one in found if one.holding for (_, _, device), claim in claims(one.holding.shares).items()]
-    totals = []
+    totals, faults = [], []
     for kind, inventory in host.inventories.items():
-        offered = {one.device: one for one in _offered(host, kind)}
+        offered, fault = _offered(host, kind)
+        faults += fault
         driver = uses.drivers.get(kind)
         for device in inventory.devices:
             claimed = [claim for name, claim in taken if name == device.id]
@@ -263,15 +266,23 @@ def _totals(host: Host, found: Sequence[Found], uses: Uses) -> tuple[DeviceTotal
                     utilisation=counted.utilisation if counted else None,
                 )
             )
-    return tuple(totals)
+    return tuple(totals), tuple(faults)
 
 
-def _offered(host: Host, name: str) -> Iterable[Capacity]:
+def _offered(host: Host, name: str) -> tuple[dict[str, Capacity], list[str]]:
+    """Device -> what it offers, and a sentence if the plugin fails: who holds what is shown all the same."""
     kind = host.catalogue.kind(name)
-    for splitting in host.catalogue.splittings[name]:
-        yield from host.plugins.hook.hami_split(
-            kind=kind, splitting=splitting, inventory=host.inventories[name], settings=host.settings
-        )
+    try:
+        offered = [
+            one
+            for splitting in host.catalogue.splittings[name]
+            for one in host.plugins.hook.hami_split(
+                kind=kind, splitting=splitting, inventory=host.inventories[name], settings=host.settings
+            )
+        ]
+    except Exception as error:  # a stranger's code may raise anything
+        return {}, [str(Failure(host.catalogue.owners[name], error))]
+    return {one.device: one for one in offered}, []
 
 
 def devices(host: Host) -> tuple[DeviceView, ...]:

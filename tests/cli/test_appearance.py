@@ -159,9 +159,7 @@ def test_a_container_that_is_alone_sees_the_terminal_and_its_size_and_is_kept(t4
 
 
 def test_the_machine_may_be_named_behind_the_command_too(host: Node) -> None:
-    before, behind = (host.ask(*words)["machine"] for words in (["--machine", "t4x4", "devices"], ["devices", "--machine", "t4x4"]))
-
-    assert before == behind == "t4x4"
+    assert host.ask("devices", "--machine", "t4x4")["machine"] == "t4x4"
     assert host.ask("mock", "truth", "--machine", "t4x4")["machine"] == "t4x4"
     assert host.ask("--machine", "t4-node", "ps", "--machine", "t4x4")["machine"] == "t4x4"
 

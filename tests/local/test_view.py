@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hami_core import hookimpl
 from hami_core.local import admission, locks, procfs, queue, view
 from hami_core.local.queue import Ticket
 from hami_core.local.view import DeviceTotal, HoldingView, ProcessView, Ps, ShareView
@@ -17,9 +18,11 @@ from tests.local.acme import Acme, a_container, a_host, a_pod, card
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+    from typing import NoReturn
 
     from hami_core.local.admission import Admitted
     from hami_core.local.host import Host
+    from hami_core.model import DeviceInventory, Kind
 
 
 @pytest.fixture
@@ -143,6 +146,21 @@ def test_totals_count_what_is_granted(tmp_path: Path) -> None:
     (total,) = view.ps(here).devices
 
     assert (total.slots_used, total.slots, total.granted, total.memory) == (1, 10, 3000, 8000)
+    admitted.lease.close()
+
+
+def test_a_plugin_that_cannot_say_what_it_offers_hides_nobody(tmp_path: Path) -> None:
+    class Broken(Acme):
+        @hookimpl
+        def hami_split(self, kind: Kind, inventory: DeviceInventory) -> NoReturn:
+            raise RuntimeError("no licence")
+
+    admitted = hold(a_host(tmp_path), 3000)
+
+    found = view.ps(a_host(tmp_path, plugin=Broken([8000])))
+
+    assert [one.name for one in found.holdings] == ["pod"]
+    assert found.faults == ('plugin "acme": RuntimeError: no licence',)
     admitted.lease.close()
 
 
