@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import pty
+import select
 import signal
 import termios
 import tty
@@ -107,9 +108,14 @@ class Channel:
             _copy_size(self.target, self.read)
 
     def _show(self, data: bytes) -> None:
-        if self.target is not None:
-            with suppress(BrokenPipeError):  # our reader has gone; the log goes on
-                write_all(self.target, data)
+        if self.target is None:
+            return
+        try:
+            write_all(self.target, data)
+        except OSError as error:  # our reader has gone, or his disk is full; the log goes on
+            self.target = None
+            if error.errno not in {errno.EPIPE, errno.EIO}:
+                self.log.fault = f"{self.stream}: {error.strerror}; what came after is in its log alone"
 
 
 @define(eq=False)
@@ -200,6 +206,9 @@ def _is_same(one: int | None, other: int | None) -> bool:
 
 
 def write_all(descriptor: int, data: bytes) -> None:
-    """All of it, however small the pieces are that the other side takes."""
+    """All of it, however small the pieces are that the other side takes, and whoever made it non-blocking."""
     while data:
-        data = data[os.write(descriptor, data) :]
+        try:
+            data = data[os.write(descriptor, data) :]
+        except BlockingIOError:
+            select.select([], [descriptor], [])

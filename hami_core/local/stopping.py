@@ -65,9 +65,9 @@ async def stop(folder: Folder, record: Record, grace: int | None = None) -> Stop
             return Stopped(known)
         patience = 0 if procfs.is_running(record.owner) else patience
     await _end(folder, record, patience)
-    async with locks.locked(folder.lock):
-        left = holdings.heal(folder)
-    remains = next((found for found in left if found.uid == record.uid), None)
+    with locks.locked_if_free(folder.lock) as ours:  # not for the lock's sake: its holder may be one that a signal has stopped
+        live = holdings.heal(folder) if ours else [found for found in holdings.find(folder) if holdings.is_live(found)]
+    remains = next((found for found in live if found.uid == record.uid), None)
     return Stopped(pods.now(folder, record), kin.of(remains.path, record.owner).processes() if remains else ())
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hami_core.errors import UserError
-from hami_core.local import logs, play
+from hami_core.local import logs, output, play
 from hami_core.local.containers import Backoff
-from hami_core.local.events import Event, Exited, Finished, Granted, Queued, Restarting, Started
+from hami_core.local.events import Event, Exited, Finished, Granted, Noted, Queued, Restarting, Started
 from hami_core.local.output import TO_STDERR
 from hami_core.model import Share
 from tests.local.acme import a_container, a_host, a_pod, card, played
@@ -242,6 +242,19 @@ def test_one_container_alone_writes_as_it_is(here: Host, capfd: pytest.CaptureFi
 
     assert capfd.readouterr() == ("one", "two\n")
     assert sorted(written(result.pods[0].containers[0].log)) == ["one", "two"]
+
+
+def test_a_full_disk_behind_our_output_is_noted_and_the_log_goes_on(here: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    monkeypatch.setattr(output, "STDOUT", full)
+
+    result, events = played(here, a_pod(here, a_container("echo one; echo two")))
+
+    os.close(full)
+    notes = [event.text for event in events if isinstance(event, Noted)]
+    assert result.status == 0
+    assert notes == ["stdout: No space left on device; what came after is in its log alone"]
+    assert written(result.pods[0].containers[0].log) == ["one", "two"]
 
 
 def test_for_json_our_standard_output_stays_empty(here: Host, capfd: pytest.CaptureFixture[str]) -> None:
