@@ -60,6 +60,7 @@ def test_a_process_is_shown_with_what_it_is_charged_and_what_the_driver_counts(t
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("meeting")
 def test_watched_in_a_pipe_it_is_printed_again_and_again_until_ctrl_c(t4: Node) -> None:
     watch = watching(t4)
@@ -74,6 +75,7 @@ def test_watched_in_a_pipe_it_is_printed_again_and_again_until_ctrl_c(t4: Node) 
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("meeting")
 def test_watched_by_a_program_it_is_a_stream_of_documents(t4: Node) -> None:
     watch = watching(t4, "-o", "json")

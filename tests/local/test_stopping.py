@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 import yaml
 
-from hami_core.local import holdings, kin, pods, procfs, queue, state, stopping, view
-from hami_core.local.procfs import Identity
+from hami_core.local import pods, queue, state, stopping, view
 from tests.local.acme import a_container, a_host, a_manifest, card, hami, until
 
 if TYPE_CHECKING:
@@ -22,6 +19,8 @@ if TYPE_CHECKING:
     from hami_core.local.pods import Known
     from hami_core.local.state import Folder
     from hami_core.local.stopping import Stopped
+
+pytestmark = pytest.mark.slow
 
 STUBBORN = "trap '' TERM; while :; do sleep 1; done"
 
@@ -150,54 +149,6 @@ def test_a_request_that_cannot_be_read_asks_all_the_same(folder: Folder, tmp_pat
         assert owner.wait(60) == 143
 
 
-# --- Whose process it is. ---------------------------------------------------------------------------------------------
-
-
-def a_holding(folder: Folder, *leaders: Identity) -> Path:
-    from hami_core.model import Holding
-
-    groups = tuple(holdings.Group(f"c{number}", leader) for number, leader in enumerate(leaders))
-    record = holdings.Record(Holding("uid", "pod", "default", ()), Identity(0, 0), int(time.time()))
-    lease = holdings.create(folder, record, {group.container: "" for group in groups})
-    for group in groups:
-        lease.add_group(group.container, group.leader)
-    lease.close()
-    return lease.path
-
-
-def test_a_number_that_is_somebody_elses_by_now_is_not_signalled(folder: Folder) -> None:
-    with subprocess.Popen(["sleep", "1000"], start_new_session=True) as stranger:
-        reused = Identity(stranger.pid, procfs.identity(stranger.pid).start - 1)
-        whose = kin.of(a_holding(folder, reused), Identity(0, 0))
-
-        whose.signal(stranger.pid, signal.SIGKILL)
-
-        assert whose.processes() == ()
-        assert procfs.is_running(procfs.identity(stranger.pid))
-        stranger.kill()
-
-
-def test_a_group_whose_leader_has_gone_proves_nothing(folder: Folder) -> None:
-    program = "import os, subprocess; print(subprocess.Popen(['sleep', '1000'], stdout=subprocess.DEVNULL).pid)"
-    with subprocess.Popen(["python3", "-c", program], start_new_session=True, stdout=subprocess.PIPE, text=True) as leader:
-        who = procfs.identity(leader.pid)
-        assert leader.stdout
-        left = int(leader.stdout.readline())
-    whose = kin.of(a_holding(folder, who), Identity(0, 0))
-
-    assert procfs.members(who) == (left,)  # it bears the number of the group
-    assert whose.processes() == ()
-    os.kill(left, signal.SIGKILL)
-
-
-def test_neither_its_hami_nor_we_ourselves_are_a_holdings_processes(folder: Folder) -> None:
-    ours = procfs.identity(os.getpid())
-    path = a_holding(folder, ours)
-
-    with (path / "c0" / "alive").open():
-        assert os.getpid() not in kin.of(path, Identity(0, 0)).processes()
-
-
 # --- Waiting. ---------------------------------------------------------------------------------------------------------
 
 
@@ -243,15 +194,3 @@ def test_waiting_ends_too_when_hami_was_killed(folder: Folder, tmp_path: Path) -
 
     assert known
     assert known.phase == pods.LOST
-
-
-# --- Records. ---------------------------------------------------------------------------------------------------------
-
-
-def test_of_those_that_ended_the_last_are_remembered(folder: Folder) -> None:
-    for number in range(pods.KEPT + 3):
-        uid = f"uid-{number:02d}"
-        record = pods.Record(uid, uid, "default", (), Identity(0, 0), number)
-        pods.create(folder, record).finish(pods.End(0, "", number))
-
-    assert [one.record.uid for one in pods.known(folder)] == [f"uid-{number:02d}" for number in range(3, pods.KEPT + 3)]
