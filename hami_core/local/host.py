@@ -197,9 +197,9 @@ def _judged(device: Device, reasons: Mapping[str, str]) -> Device:
 
 def _near(plugins: Plugins, name: str) -> str:
     known = [one for answer in plugins.ask_each("hami_machines").by_plugin.values() for one in answer]
-    near = difflib.get_close_matches(name, known, n=2)
+    near = difflib.get_close_matches(name, known, n=1)
     if near:
-        return f"; did you mean {' or '.join(near)}?"
+        return f"; did you mean {near[0]}?"
     return f"; known are {', '.join(known)}" if known else ""
 
 

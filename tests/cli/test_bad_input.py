@@ -188,7 +188,7 @@ def test_a_machine_that_nobody_knows(host: Node) -> None:
     done = host.hami("--machine", "t4-nod", "devices")
 
     refused(done, 2, 'machine "t4-nod": no plugin that is loaded knows it; did you mean t4-node?')
-    assert "known are dgx-a100, " in host.hami("devices", "--machine", "zzz").stderr
+    assert "knows it; known are " in host.hami("devices", "--machine", "zzz").stderr
 
 
 def test_a_state_folder_that_the_loader_would_cut_in_two(t4: Node) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-STUBBORN = "trap '' TERM; while :; do sleep 1; done"
+STUBBORN = "trap '' TERM; : > {ready}; while :; do sleep 1; done"
 
 
 @pytest.fixture
@@ -43,6 +43,12 @@ def the_pod(folder: Folder, name: str = "pod") -> Known:
 
 def stop(folder: Folder, name: str = "pod", grace: int | None = None) -> Stopped:
     return asyncio.run(stopping.stop(folder, the_pod(folder, name).record, grace))
+
+
+def heard(ready: Path) -> None:
+    """Return when the stubborn one does not hear SIGTERM any more."""
+    while not ready.exists():
+        os.sched_yield()
 
 
 def test_a_pod_is_stopped_by_the_hami_that_carries_it_out(folder: Folder, tmp_path: Path) -> None:
@@ -84,8 +90,9 @@ def test_a_pod_that_waits_leaves_the_queue(folder: Folder, tmp_path: Path) -> No
 
 
 def test_who_does_not_heed_sigterm_is_killed_after_the_grace(folder: Folder, tmp_path: Path) -> None:
-    with hami(tmp_path / "state", 8000, a_file(tmp_path, STUBBORN)) as owner:
+    with hami(tmp_path / "state", 8000, a_file(tmp_path, STUBBORN.format(ready=tmp_path / "ready"))) as owner:
         until(owner, "Started")
+        heard(tmp_path / "ready")
 
         stopped = stop(folder, grace=0)
 
@@ -93,10 +100,13 @@ def test_who_does_not_heed_sigterm_is_killed_after_the_grace(folder: Folder, tmp
     assert (stopped.known.phase, stopped.left) == (pods.ENDED, ())
 
 
-@pytest.mark.parametrize("program", ["exec sleep 1000", STUBBORN])
+@pytest.mark.parametrize("program", [": > {ready}; exec sleep 1000", STUBBORN])
 def test_a_pod_whose_hami_was_killed_is_stopped_from_here(folder: Folder, tmp_path: Path, program: str) -> None:
-    with hami(tmp_path / "state", 8000, a_file(tmp_path, program, restartPolicy="Always")) as owner:
+    with hami(
+        tmp_path / "state", 8000, a_file(tmp_path, program.format(ready=tmp_path / "ready"), restartPolicy="Always")
+    ) as owner:
         until(owner, "Started")
+        heard(tmp_path / "ready")
         owner.kill()
     assert the_pod(folder).phase == pods.ORPHANED
 
