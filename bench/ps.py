@@ -1,12 +1,14 @@
-"""How long a person waits for ``hami ps``: on an idle machine, and with 64 processes that use eight GPUs in eight shares."""
+"""How long a person waits for ``hami ps``: on an idle machine, and with 64 processes in 64 shares of eight GPUs."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import sysconfig
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,20 +22,9 @@ if TYPE_CHECKING:
 
 HAMI = str(Path(sysconfig.get_path("scripts")) / "hami")
 ROUNDS = 15
-SHARES, EACH = 8, 8
+PATIENCE = 60  # seconds
+PODS, EACH = 8, 8  # a container and a process each
 GOAL = 0.2  # seconds
-POD = """
-apiVersion: v1
-kind: Pod
-metadata: {{name: crowd-{number}}}
-spec:
-  containers:
-    - name: crowd
-      image: debian
-      command: [sh, -c, "for i in $(seq {each}); do {probe} --barrier {meeting} {all} & done; wait"]
-      resources: {{limits: {{nvidia.com/gpumem: 10000}}}}
-  restartPolicy: Never
-"""
 
 
 def rows() -> list[Row]:
@@ -46,7 +37,7 @@ def rows() -> list[Row]:
                 (baseline, _runs([sys.executable, "-c", "pass"], os.environ)),
                 {
                     "on an idle machine": (_runs([HAMI, "ps"], _environment(Path(idle))), GOAL),
-                    f"with {SHARES * EACH} processes in {SHARES} shares": (_runs([HAMI, "ps"], environment), GOAL),
+                    f"with {PODS * EACH} processes in as many shares": (_runs([HAMI, "ps"], environment), GOAL),
                 },
                 rounds=ROUNDS,
             )
@@ -57,23 +48,33 @@ def _crowd(folder: Path) -> Iterator[Mapping[str, str]]:
     """All of them hold memory inside; the environment to look at them."""
     meeting, pods = folder / "meeting", folder / "pods.yaml"
     meeting.mkdir()
-    everybody = SHARES * EACH + 1  # and one who never comes
-    pod = {"each": EACH, "probe": hami_native.probe(), "meeting": meeting, "all": everybody}
-    pods.write_text("---".join(POD.format(number=number, **pod) for number in range(SHARES)))
+    one_never_comes = PODS * EACH + 1
+    command = [str(hami_native.probe()), "--barrier", str(meeting), str(one_never_comes)]
+    pods.write_text("\n---\n".join(json.dumps(_pod(f"crowd-{number}", command)) for number in range(PODS)))
     environment = _environment(folder / "state")
-    play = subprocess.Popen([HAMI, "play", str(pods)], env=environment, stderr=subprocess.DEVNULL)
+    play = subprocess.Popen([HAMI, "play", str(pods)], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _await(meeting, SHARES * EACH)
+        _await(meeting, PODS * EACH)
         yield environment
     finally:
         subprocess.run([HAMI, "stop", "--all", "--grace", "0"], env=environment, capture_output=True, check=True)
         play.wait()
 
 
+def _pod(name: str, command: Sequence[str]) -> dict[str, object]:
+    limits = {"limits": {"nvidia.com/gpumem": 5000}}
+    containers = [{"name": f"c{number}", "command": command, "resources": limits} for number in range(EACH)]
+    spec = {"containers": containers, "restartPolicy": "Never"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
 def _await(meeting: Path, count: int) -> None:
     """Until so many hold what they asked for: each leaves a file."""
+    until = time.monotonic() + PATIENCE
     while len(list(meeting.iterdir())) < count:
-        os.sched_yield()
+        if time.monotonic() > until:
+            raise TimeoutError(f"{count} processes did not hold memory after {PATIENCE} s")
+        time.sleep(0.01)
 
 
 def _environment(state: Path) -> dict[str, str]:

@@ -63,7 +63,7 @@ def test_a_mark_that_says_something_else_is_an_error(pytester: pytest.Pytester) 
 
 
 def test_a_machine_that_there_is_not_names_those_that_there_are() -> None:
-    with pytest.raises(UserError, match="has none of this name; it has .*dgx-a100"), simulated("t4-nod"):
+    with pytest.raises(UserError, match=r"has none of this name; it has .*dgx-a100"), simulated("t4-nod"):
         pass
 
 
