@@ -172,7 +172,9 @@ def test_nobody_holds_anything_is_said(t4: Node) -> None:
     assert t4.hami("ps").stdout == "nobody holds anything on the machine t4-node\n"
 
 
-COMMANDS = ["play", "run", "ps", "devices", "topology", "health", "plugins", "config", "mock", "nvidia"]
+COMMANDS = [
+    *("play", "run", "ps", "logs", "wait", "stop", "devices", "topology", "health", "plugins", "config", "mock", "nvidia"),
+]
 
 
 def test_help_is_said_in_whole_sentences(t4: Node) -> None:
