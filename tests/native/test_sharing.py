@@ -196,16 +196,28 @@ def test_an_import_that_was_never_mapped_leaves_its_creators_charge_to_the_conta
     assert outcome.said == [[3, 3], [0, [ALL, ALL]]]
 
 
+WHOLE = device(memory=16 << 30)
+IMPORT = f"""{CREATOR}c = Virtual().begin(); creator.send(b'fd'); h = c.adopt(creator.receive_descriptor())[1]
+say(c.mapped(3, h) > 0, c.both())"""
+
+
 def test_whole_devices_pay_for_no_imports(frame: Frame) -> None:
-    frame.grants(device(memory=16 << 30))
+    assert run(frame.grants(WHOLE), IMPORT).said == [[True, [3, 3]]]
 
-    outcome = run(
-        frame,
-        f"{CREATOR}c = Virtual().begin(); creator.send(b'fd'); h = c.adopt(creator.receive_descriptor())[1]\n"
-        "say(c.mapped(3, h) > 0, c.both())",
-    )
 
-    assert outcome.said == [[True, [3, 3]]]
+@pytest.mark.parametrize(
+    ("devices", "variables"),
+    [
+        ([WHOLE, device(0, memory=LIMIT)], {}),
+        ([WHOLE.replace(f"physical={16 << 30}", "physical=0")], {}),
+        ([WHOLE], {"CUDA_DEVICE_MEMORY_LIMIT": "1g"}),
+    ],
+    ids=["one is not whole", "its size is not told", "a variable tightens it"],
+)
+def test_what_is_not_known_to_be_whole_is_a_share(frame: Frame, devices: list[str], variables: dict[str, str]) -> None:
+    outcome = run(frame.grants(*devices).but(**variables), IMPORT)
+
+    assert outcome.said == [[True, [6, 3]]]
 
 
 @pytest.mark.parametrize("how", ["fd", "fabric"])
