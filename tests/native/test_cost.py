@@ -50,6 +50,7 @@ def test_a_pool_that_serves_from_its_reserve_costs_few_instructions(frame: Frame
     assert 0 < cost <= MOST_OF_A_POOL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("pair", "most"), [("create", 700), ("map", 800)])
 def test_virtual_memory_costs_few_instructions(frame: Frame, tmp_path: Path, pair: str, most: int) -> None:
     """cuMemCreate with cuMemRelease; cuMemMap with cuMemUnmap."""

@@ -50,6 +50,7 @@ def check_rounds(frame: Frame, race: Path, processes: int, rounds: int) -> None:
     assert books(frame) == (0, LIMIT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("processes", [2, 8])
 def test_processes_that_race_fill_the_limit_and_never_pass_it(by_mappings: Frame, race: Path, processes: int) -> None:
     check_rounds(by_mappings, race, processes, 20)
@@ -72,6 +73,7 @@ def check_kills(frame: Frame, race: Path, kills: int, seed: int) -> None:
     assert newcomer.said == [[0, 2]]
 
 
+@pytest.mark.slow
 def test_after_a_kill_at_any_moment_the_whole_share_is_back_at_once(by_mappings: Frame, race: Path) -> None:
     check_kills(by_mappings, race, 40, seed=1)
 
@@ -88,6 +90,7 @@ def check_steps(frame: Frame, race: Path, every: int) -> None:
     assert found["instructions"] > 800
 
 
+@pytest.mark.slow
 def test_a_kill_after_any_instruction_of_creating_mapping_and_unmapping_costs_nothing(by_mappings: Frame, race: Path) -> None:
     check_steps(by_mappings, race, 97)
 
@@ -168,6 +171,7 @@ def check_sharers(frame: Frame, by: str, kills: int, seed: int) -> None:
     assert (outcome.status, outcome.said, outcome.errors) == (0, [[True, 0, [ALL, ALL]]], "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("by", ["fd", "fabric"])
 def test_processes_that_share_are_killed_at_any_moment_and_nothing_is_held_uncharged(frame: Frame, by: str) -> None:
     check_sharers(frame, by, 25, seed=1)
