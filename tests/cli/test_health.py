@@ -119,8 +119,9 @@ def test_an_xid_is_heard_by_who_listens_and_forgotten_after_the_recovery(four: N
 
     fault(four, "xid", "1", "13")
     fault(four, "xid", "1", "48")
+    told, well = next_change(watching, 1), next_change(watching, 1)
     fault(four, "lose", "3")
-    told, lost, well = next_change(watching, 1), next_change(watching, 3), next_change(watching, 1)
+    lost = next_change(watching, 3)
     fault(four, "restore", "3")
 
     assert told["sick"] == "Xid 48: double-bit ECC error"
