@@ -555,9 +555,15 @@ static void drop_all_of(unsigned process)
 {
 	enter();
 	for (unsigned i = 0; i < OBJECTS; i++) {
-		truth->objects[i].holds -= truth->objects[i].by[process];
-		truth->objects[i].by[process] = 0;
-		free_if_gone(&truth->objects[i]);
+		struct object *object = &truth->objects[i];
+
+		if (!object->bytes)
+			continue;
+		object->by[process] = 0;	/* counted anew: it may have died between the two numbers */
+		object->holds = 0;
+		for (unsigned other = 0; other < PROCESSES; other++)
+			object->holds += object->by[other];
+		free_if_gone(object);
 	}
 	leave();
 }

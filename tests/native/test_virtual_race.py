@@ -106,7 +106,8 @@ def test_a_kill_after_every_seventh_instruction_of_creating_mapping_and_unmappin
 # A creator shares one allocation after the other, two others open what they are sent and close it. One of them is killed at
 # any moment, and begun again. Now and then all pause between two acts: what is charged is never less than what is held. When
 # all are gone all is there. What only a descriptor on its way holds is charged while its creator lives: so where they share by
-# descriptors the creator does not die.
+# descriptors the creator does not die. What is imported just after its creator has died, while the driver still has it, is
+# charged when it is mapped: so where the creator dies all is mapped.
 SHARERS = """
 import mmap, random, time
 from client_virtual import *
@@ -135,7 +136,9 @@ def open_and_close(peer, me):
         marks[me] = 1; data, descriptors, _, _ = socket.recv_fds(peer.end, 1024, 1); rest(me)
         code, h = c.adopt(descriptors[0] if descriptors else data)
         if descriptors: os.close(descriptors[0])
-        if code == 0: kept.append((h, c.mapped(1, h) if luck.randrange(4) else 0))
+        mapped = c.mapped(1, h) if code == 0 and (by == 'fabric' or luck.randrange(4)) else 0
+        if code == 0 and (mapped or by == 'fd'): kept.append((h, mapped))
+        elif code == 0: c.release(h)
         rest(me)
         while len(kept) > luck.randrange(4):
             old, p = kept.pop(0)
