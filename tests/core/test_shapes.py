@@ -59,8 +59,8 @@ def test_values_whose_types_were_resolved_by_an_encoder_are_looked_at_as_well() 
         ("hami_discover", inventory(devices=ONE), "answers Device at [0].devices where a list of Device belongs"),
         (
             "hami_discover",
-            inventory(devices=(Device("a", 0, 1, 8000),)),  # type: ignore[arg-type]
-            "answers 1 (int) at [0].devices[0].model where str belongs",
+            inventory(devices=(Device("a", 0, 3, 8000),)),  # type: ignore[arg-type]
+            "answers 3 (int) at [0].devices[0].model where str belongs",
         ),
         (
             "hami_discover",
