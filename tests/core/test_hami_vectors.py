@@ -20,6 +20,7 @@ from hami_core.model import MAIN, Link, Policy, Selector
 from hami_core.sharing import CoreSettings
 from hami_core.table import build
 from hami_nvidia import plugin
+from hami_nvidia.links import LANE, NODE, SCORES
 from hami_nvidia.requests import KEYS
 from hami_nvidia.settings import NvidiaSettings
 from tests.core.fleet import a_capacity, a_holding, a_request, a_row, a_share, a_table
@@ -108,8 +109,9 @@ def holding_twice_is_holding_once() -> None:
 
 
 def a_pair_of_1220_is_worth_1220() -> None:
+    pair = SCORES[NODE] + 12 * LANE
     capacities = [a_capacity("d0"), a_capacity("d1"), a_capacity("d2")]
-    links = (Link("d0", "d1", "NV12", lanes=12, score=1220), Link("d0", "d2", "SYS", score=10))
+    links = (Link("d0", "d1", "NV12", lanes=12, score=pair), Link("d0", "d2", "SYS", score=10))
     row = build([("n0", capacities)], links={"n0": links})
     request = a_request(count=2, policy=Policy(device=("topology-aware",)))
 
