@@ -51,10 +51,10 @@ def test_processes_that_race_fill_the_limit_and_never_pass_it(frame: Frame, race
 
 @pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("delay_us", [0, 100])
-@pytest.mark.parametrize("processes", [2, 8, 24])
-def test_hundreds_of_rounds_of_every_size(frame: Frame, race: Path, processes: int, delay_us: int, way: str) -> None:
-    check_rounds(frame.but(RACE_BY=way, STUB_DELAY_US=str(delay_us)), race, processes, 20 if delay_us else 100)
+@pytest.mark.parametrize("delay_us", [0, 50, 300])
+@pytest.mark.parametrize("processes", [2, 4, 8, 16, 32])
+def test_two_thousand_rounds_of_every_size(frame: Frame, race: Path, processes: int, delay_us: int, way: str) -> None:
+    check_rounds(frame.but(RACE_BY=way, STUB_DELAY_US=str(delay_us)), race, processes, 200 if delay_us else 2000)
 
 
 def check_kills(frame: Frame, race: Path, kills: int, seed: int) -> None:
@@ -74,8 +74,8 @@ def test_after_a_kill_at_any_moment_the_whole_share_is_back_at_once(frame: Frame
 
 @pytest.mark.long
 @pytest.mark.parametrize("way", WAYS)
-def test_hundreds_of_kills(frame: Frame, race: Path, way: str) -> None:
-    check_kills(frame.but(RACE_BY=way), race, 300, seed=7)
+def test_two_thousand_kills(frame: Frame, race: Path, way: str) -> None:
+    check_kills(frame.but(RACE_BY=way), race, 2000, seed=7)
 
 
 @pytest.mark.long
