@@ -91,12 +91,14 @@ $(VENV)/.python:
 	echo 'None of these is Python 3.11 or newer with venv: $(PYTHON).' >&2; \
 	echo '$(NEEDED)' >&2; exit 1
 
-# pip brings uv and nothing else: the lock's own entry for it, hashes and all.
+# pip brings uv and nothing else: the lock's own entry for it, hashes and all. numba-cuda's hook runs at the start of every
+# Python, 20 ms each time; the one program that needs it imports it.
 $(VENV)/.locked: requirements.lock $(VENV)/.python
 	@start=$$(date +%s); echo 'set-up 2/3  third-party packages, pinned by hash (about 200 MB the first time, 100 of them the C compiler)'; \
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > $(VENV)/uv.lock && \
 	python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $(VENV)/uv.lock && \
 	uv pip sync --quiet --require-hashes --compile-bytecode requirements.lock && \
+	rm -f $(VENV)/lib/python3*/site-packages/_numba_cuda_redirector.pth && \
 	echo "            $$(( $$(date +%s) - start )) s" && touch $@
 
 $(READY): pyproject.toml $(wildcard */pyproject.toml plugins/*/pyproject.toml) $(C_FILES) $(VENV)/.locked

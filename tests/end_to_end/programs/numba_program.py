@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _numba_cuda_redirector  # noqa: F401  # makes numba.cuda numba-cuda's; the set-up does not let it into every Python
 import numba_cuda
 import numpy as np
 from cuda.core import LaunchConfig, ObjectCode, Stream, launch
