@@ -20,11 +20,8 @@ versions at once, and refuse a version they do not know, with the path of the fa
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
-
-import cattrs
-from cattrs.preconf.json import make_converter
-from cattrs.v import format_exception
 
 from hami_core import names
 from hami_core.errors import WireError
@@ -32,6 +29,8 @@ from hami_core.model import Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from cattrs import Converter
 
     from hami_core.model import Grant
 
@@ -54,7 +53,11 @@ def _exactly(kind: type[T]) -> Any:
     return structure
 
 
-def _converter() -> cattrs.Converter:
+@cache
+def _converter() -> Converter:
+    """Made when first needed: cattrs is slow to import, and who looks at an idle machine has nothing to decode."""
+    from cattrs.preconf.json import make_converter
+
     converter = make_converter()
     for kind in (int, str, bool):
         converter.register_structure_hook(kind, _exactly(kind))
@@ -66,7 +69,7 @@ def _is_tuple(shape: Any) -> bool:
     return get_origin(shape) is tuple
 
 
-def _only_from_a_list(shape: Any, converter: cattrs.Converter) -> Any:
+def _only_from_a_list(shape: Any, converter: Converter) -> Any:
     """A structure hook for tuples, from JSON lists only: cattrs alone reads {} as no items, and a node loses its devices."""
     parts = get_args(shape)
 
@@ -82,12 +85,9 @@ def _only_from_a_list(shape: Any, converter: cattrs.Converter) -> Any:
     return structure
 
 
-_CONVERTER = _converter()
-
-
 def encode(value: Any) -> str:
     """One value as a JSON object with its version; keys in the order of the fields, no spaces (annotations are small)."""
-    return json.dumps({"v": VERSION, **_CONVERTER.unstructure(value)}, separators=(",", ":"))
+    return json.dumps({"v": VERSION, **_converter().unstructure(value)}, separators=(",", ":"))
 
 
 def decode(shape: type[T], text: str | bytes, what: str) -> T:
@@ -104,15 +104,19 @@ def decode(shape: type[T], text: str | bytes, what: str) -> T:
     if type(raw.get("v")) is not int or raw["v"] != VERSION:
         raise WireError(what, "$.v", f"version {raw.get('v')!r} is unknown, this build reads version {VERSION}")
     try:
-        value: T = _CONVERTER.structure(raw, shape)
+        value: T = _converter().structure(raw, shape)
     except Exception as error:  # cattrs groups all faults; the first with its path is what a person needs
-        message, _, path = cattrs.transform_error(error, format_exception=_fault)[0].partition(" @ ")
+        from cattrs import transform_error
+
+        message, _, path = transform_error(error, format_exception=_fault)[0].partition(" @ ")
         raise WireError(what, path or "$", message) from error
     return value
 
 
 def _fault(error: BaseException, shape: type | None) -> str:
     """Our own words for a wrong type, the value's own for what it cannot be (``model``'s validators), else cattrs'."""
+    from cattrs.v import format_exception
+
     return str(error) if isinstance(error, _Mistyped | ValueError) else format_exception(error, shape)
 
 

@@ -5,7 +5,6 @@ Made once for a command. Who holds what on it changes, and is not here (``holdin
 
 from __future__ import annotations
 
-import difflib
 import os
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -196,6 +195,8 @@ def _judged(device: Device, reasons: Mapping[str, str]) -> Device:
 
 
 def _near(plugins: Plugins, name: str) -> str:
+    import difflib
+
     known = [one for answer in plugins.ask_each("hami_machines").by_plugin.values() for one in answer]
     near = difflib.get_close_matches(name, known, n=1)
     if near:
