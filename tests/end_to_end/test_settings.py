@@ -214,9 +214,31 @@ def a_gpu_whose_driver_does_not_tell_its_memory_has_what_is_configured(on: OnMac
     (unsaid,) = devices(node, "devicePlugin.preConfiguredDeviceMemory=0")
     (configured,) = devices(node, "devicePlugin.preConfiguredDeviceMemory=8000")
 
-    assert (unsaid["memory"], unsaid["sick"]) == (0, "memory: Not Supported")
+    assert (unsaid["memory"], unsaid["sick"]) == (
+        0,
+        "does not say how much memory it has; devicePlugin.preConfiguredDeviceMemory can",
+    )
     assert (configured["memory"], configured["sick"]) == (8000, "")
     assert [one["memory"] for one in shares(node, "devicePlugin.preConfiguredDeviceMemory=8000", "--gpumem", "3000")] == [3000]
+
+
+@proves("devicePlugin.migStrategy")
+def a_values_file_without_mig_shares_whole_gpus_and_one_with_it_is_refused(on: OnMachine) -> None:
+    """That `none` hands out no GPU in MIG mode is in tests/nvidia: the simulated chips have theirs off."""
+    node = on("dgx-a100")
+    none, mixed, single = (
+        node.write(f"{word}.yaml", f"devicePlugin: {{migStrategy: {word}}}") for word in ("none", "mixed", "single")
+    )
+
+    offered = node.ask("--config", none, "devices")["devices"]
+    refused = [node.hami("--config", values, "devices") for values in (mixed, single)]
+
+    assert [(one["splitting"], one["sick"]) for one in offered] == [("share", "")] * 8
+    needs = "is not none; mixed needs the plugin hami-mig, which this build does not have\n"
+    assert [(done.status, done.stderr.partition("devicePlugin.migStrategy: ")[2]) for done in refused] == [
+        (2, f"'mixed' {needs}"),
+        (2, f"'single' {needs}"),
+    ]
 
 
 @proves("devicePlugin.filterDevices.uuid", "devicePlugin.filterDevices.index")

@@ -42,6 +42,7 @@ class FakeGpu:
     retired_pending: int = 0
     recovery: int | None = 0
     events: int = 0x1 | 0x2 | 0x8
+    mig: tuple[int, int] | None = None  # MIG mode now, and after the next reset; None: the chip has none
     instances: tuple[tuple[str, int], ...] = ()  # MIG: (uuid, id of the GPU instance)
 
     @property
@@ -116,6 +117,11 @@ class FakeNvml:
 
     def _nvmlDeviceGetCudaComputeCapability(self, gpu: FakeGpu) -> tuple[int, int]:
         return 7, 5
+
+    def _nvmlDeviceGetMigMode(self, gpu: FakeGpu) -> list[int]:
+        if gpu.mig is None:
+            raise pynvml.NVMLError(NOT_SUPPORTED)
+        return list(gpu.mig)
 
     # --- Links
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hami_core.errors import DriverError
+from hami_nvidia import shares
 from hami_nvidia.inventory import numa_node, taken
-from tests.nvidia.driver import LOST, FakeNvml, gpus
+from hami_nvidia.settings import NvidiaSettings
+from tests.nvidia.driver import LOST, NOT_SUPPORTED, FakeGpu, FakeNvml, address, gpus
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,6 +31,29 @@ def test_a_gpu_without_memory_is_listed_as_sick() -> None:
     found = taken(fake.nvml, "nvidia", "/nowhere", 5)
 
     assert [(device.memory, device.sick) for device in found.devices] == [(15360, ""), (0, "memory: GPU is lost")]
+
+
+def test_a_gpu_that_does_not_say_how_much_memory_it_has_is_told_what_can() -> None:
+    fake = FakeNvml(gpus(1), refuses={"nvmlDeviceGetMemoryInfo": NOT_SUPPORTED})
+
+    (unsaid,), (configured,) = (taken(fake.nvml, "nvidia", "/nowhere", 5, memory).devices for memory in (0, 8000))
+
+    assert (unsaid.memory, unsaid.sick) == (
+        0,
+        "does not say how much memory it has; devicePlugin.preConfiguredDeviceMemory can",
+    )
+    assert (configured.memory, configured.sick) == (8000, "")
+
+
+def test_a_gpu_that_is_in_mig_mode_now_is_not_shared_as_a_whole() -> None:
+    modes = (None, (0, 0), (0, 1), (1, 1), (1, 0))
+    fake = FakeNvml(tuple(FakeGpu(n, address(n), mig=mode) for n, mode in enumerate(modes)))
+
+    offered = shares.capacities(taken(fake.nvml, "nvidia", "/nowhere", 5), NvidiaSettings())
+
+    assert [one.healthy for one in offered] == [True, True, True, False, False]
+    in_instances = "is in MIG mode: programs run in its instances only (devicePlugin.migStrategy is none)"
+    assert {device.sick for device in taken(fake.nvml, "nvidia", "/nowhere", 5).devices[3:]} == {in_instances}
 
 
 def test_a_gpu_that_hangs_is_listed_as_sick_and_not_asked_while_it_does() -> None:

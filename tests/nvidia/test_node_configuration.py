@@ -63,22 +63,22 @@ def test_of_two_entries_the_last_wins_key_by_key() -> None:
             {"nodeconfig": [{"name": "a", "devicesplitcont": 4}]},
             (
                 '(values.yaml, nodeconfig[0] "a"): devicesplitcont: unknown key (known are name, devicesplitcount, '
-                "devicememoryscaling, devicecorescaling, preconfigureddevicememory, libcudaloglevel, filterdevices, "
-                "operatingmode, migstrategy)"
+                "devicememoryscaling, devicecorescaling, preconfigureddevicememory, libcudaloglevel, migstrategy, "
+                "filterdevices, operatingmode)"
             ),
         ),
         (
             {"nodeconfig": [{"name": "a", "operatingmode": "mig"}]},
             (
                 "(values.yaml, nodeconfig[0] \"a\"): operatingmode: 'mig' is not hami-core: "
-                "GPUs cut by MIG need a plugin of their own, which this build does not have"
+                "GPUs cut by MIG need the plugin hami-mig, which this build does not have"
             ),
         ),
         (
             {"nodeconfig": [{"name": "a", "migstrategy": "mixed"}]},
             (
-                "(values.yaml, nodeconfig[0] \"a\"): migstrategy: 'mixed' is not none: "
-                "MIG devices need a plugin of their own, which this build does not have"
+                "(values.yaml, nodeconfig[0] \"a\"): devicePlugin.migStrategy: 'mixed' is not none; "
+                "mixed needs the plugin hami-mig, which this build does not have"
             ),
         ),
         (

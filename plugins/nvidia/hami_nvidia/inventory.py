@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from hami_nvidia.nvml import Nvml
 
 MIB = 1024 * 1024
+MIG_OFF = 0  # NVML_DEVICE_MIG_DISABLE
 PATIENCE = 2.5  # seconds for a GPU to answer
 
 
@@ -80,8 +81,14 @@ def described(nvml: Nvml, gpu: Gpu, root: str, unsaid_memory: int) -> Device:
         numa=numa_node(gpu.bus, root),
         bus=gpu.bus,
         capability=".".join(map(str, capability)) if capability else "",
-        sick=sick,
+        sick=sick or _partitioned(nvml, gpu),
     )
+
+
+def _partitioned(nvml: Nvml, gpu: Gpu) -> str:
+    """Why a GPU in MIG mode cannot be shared as a whole: CUDA runs in its instances alone. Empty: it is not in that mode."""
+    now, _ = nvml.optional("nvmlDeviceGetMigMode", gpu.handle, default=(MIG_OFF, MIG_OFF))
+    return "" if now == MIG_OFF else "is in MIG mode: programs run in its instances only (devicePlugin.migStrategy is none)"
 
 
 def _memory(nvml: Nvml, gpu: Gpu, unsaid: int) -> tuple[int, str]:
@@ -89,8 +96,8 @@ def _memory(nvml: Nvml, gpu: Gpu, unsaid: int) -> tuple[int, str]:
     try:
         return int(nvml.ask("nvmlDeviceGetMemoryInfo", gpu.handle).total) // MIB, ""
     except Refused as error:
-        if unsaid and error.code == NOT_SUPPORTED:
-            return unsaid, ""
+        if error.code == NOT_SUPPORTED:
+            return unsaid, "" if unsaid else "does not say how much memory it has; devicePlugin.preConfiguredDeviceMemory can"
         return 0, f"memory: {error}"
 
 

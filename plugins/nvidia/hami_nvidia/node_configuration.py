@@ -18,11 +18,11 @@ PATHS = {
     "devicecorescaling": "devicePlugin.deviceCoreScaling",
     "preconfigureddevicememory": "devicePlugin.preConfiguredDeviceMemory",
     "libcudaloglevel": "devices.nvidia.libCudaLogLevel",
+    "migstrategy": "devicePlugin.migStrategy",
 }
 FILTERS = {"uuid": "devicePlugin.filterDevices.uuid", "index": "devicePlugin.filterDevices.index"}
 ONLY = {  # words that HAMi knows more of: the one that says what this build does, and who would bring the others
-    "operatingmode": ("hami-core", "GPUs cut by MIG need a plugin of their own, which this build does not have"),
-    "migstrategy": ("none", "MIG devices need a plugin of their own, which this build does not have"),
+    "operatingmode": ("hami-core", "GPUs cut by MIG need the plugin hami-mig, which this build does not have"),
 }
 KEYS = (*PATHS, "filterdevices", *ONLY)
 

@@ -20,6 +20,7 @@ NAME = Form(  # https://kubernetes.io/docs/concepts/configuration/manage-resourc
     "a resource name with a domain of yours, like example.com/vgpu",
 )
 UUID = Form(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "a UUID as nvidia-smi -L prints it (GPU-5f2a0c1e-...)")
+STRATEGY = Form("none", "none; mixed needs the plugin hami-mig, which this build does not have")
 XIDS = Form(r"none|xids|all|[0-9]{1,5}([ ,]+[0-9]{1,5})*", '"none", "xids", "all", or numbers of Xids as in "13 31"')
 
 
@@ -64,6 +65,14 @@ class NvidiaSettings:
         "MiB of a GPU whose driver does not say how much it has, because it shares the host's memory. 0: such a GPU is sick.",
         low=0,
         high=LARGEST_MIB,
+        per_node=True,
+    )
+    mig_strategy: str = setting(
+        "devicePlugin.migStrategy",
+        "none",
+        "What is done with MIG. none: GPUs are shared as a whole and no instance is handed out, so a GPU in MIG mode, on which "
+        "programs run in an instance only, is listed as sick and carries nothing.",
+        form=STRATEGY,
         per_node=True,
     )
     no_core_limit: bool = setting(
