@@ -109,8 +109,8 @@ def _servable(asked: Ask) -> Ask:
     if not asked.ways:
         choosy = next(request for request in asked.requests if not asked.allowed(request))
         key, words = next((one.key, one.words) for one in choosy.selectors if one.by == SPLITTING)
-        brought = ", ".join(one.name for one in asked.splittings)
-        hint = f"no plugin that is loaded splits {asked.kind.name} devices in this way; there is {brought}"
+        brought = " or ".join(one.name for one in asked.splittings)
+        hint = f"no plugin that is loaded splits {asked.kind.name} devices in this way; without the annotation {brought} serves"
         raise ValidationError(key, ", ".join(words), hint, "the pod's annotations")
     return asked
 

@@ -38,7 +38,8 @@ def health(session: Session, watch: bool, every: float, output: str) -> int:
     from hami_core.local.host import no_machine
 
     found = local.found(session.host)
-    if not found.devices:
+    faults = any(inventory.faults for inventory in session.host.inventories.values())
+    if not found.devices and not faults:
         raise no_machine(session.host)
     if watch:
         _tell(found.devices, output)
@@ -47,7 +48,6 @@ def health(session: Session, watch: bool, every: float, output: str) -> int:
         show_json({"machine": session.host.name, "devices": [asdict(one) for one in found.devices]})
     else:
         show(table(COLUMNS, [_row(one) for one in found.devices], title=f"machine {session.host.name}"))
-    faults = any(inventory.faults for inventory in session.host.inventories.values())
     return SICK if faults or any(one.sick for one in found.devices) else 0
 
 

@@ -58,6 +58,16 @@ def test_a_gpu_that_is_lost_is_told_and_its_siblings_are_there(four: Node) -> No
     assert four.hami("health").status == 0
 
 
+def test_the_only_gpu_of_a_machine_that_is_lost_is_no_missing_device(on: OnMachine) -> None:
+    node = on("t4-node")
+    fault(node, "lose", "0")
+
+    shown = node.hami("health", "-o", "json")
+
+    assert (shown.status, shown.document["devices"]) == (1, [])
+    assert shown.stderr == "hami: nvidia: GPU 0 cannot be described: GPU is lost\n"
+
+
 @pytest.mark.parametrize("call", ["nvmlDeviceGetMemoryInfo*", "nvmlDeviceGetName"])
 def test_a_gpu_that_hangs_costs_its_time_and_hides_no_sibling(four: Node, call: str) -> None:
     fault(four, "fault", "add", "hang", "--gpu", "1", "--call", call)

@@ -308,7 +308,7 @@ def test_the_part_that_was_refused_is_the_one_whose_reason_was_given() -> None:
 def test_a_splitting_that_nobody_brings_is_refused_by_its_key() -> None:
     world = World({"n0": {"acme": [a_device()]}}, choosing(main="halves"))
 
-    hint = "no plugin that is loaded splits acme devices in this way; there is share"
+    hint = "no plugin that is loaded splits acme devices in this way; without the annotation share serves"
     with pytest.raises(ValidationError, match=f"acme/mode: halves in the pod's annotations: {hint}"):
         world.asks(wanting())
 
