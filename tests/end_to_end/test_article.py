@@ -6,12 +6,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 
 from tests.cli.command import MIB, PROBE, a_container, a_pod, room, seen
 
 if TYPE_CHECKING:
     from tests.cli.command import Node
+
+pytestmark = pytest.mark.slow
 
 EXAMPLE = Path(__file__).parents[2] / "examples/gpu-pod.yaml"
 SHARE = 3000 * MIB

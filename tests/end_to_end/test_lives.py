@@ -13,6 +13,8 @@ from tests.cli.command import PROBE, a_container, a_pod, kill, seen, wait_until_
 if TYPE_CHECKING:
     from tests.cli.command import Node
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("script", "status"),

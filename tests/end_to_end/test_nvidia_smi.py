@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.cli.command import OnMachine
     from tests.conftest import Needs
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def smi(needs: Needs) -> str:

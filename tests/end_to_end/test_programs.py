@@ -7,6 +7,10 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
+import pytest
+
+pytestmark = pytest.mark.slow
+
 HAMI = Path(sysconfig.get_path("scripts")) / "hami"
 
 

@@ -11,6 +11,8 @@ from tests.cli.command import MIB, PROBE, a_container, a_pod, room, seen
 if TYPE_CHECKING:
     from tests.cli.command import Node, OnMachine
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("machine", "options", "expected"),
