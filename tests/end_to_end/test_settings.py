@@ -216,7 +216,7 @@ def a_gpu_whose_driver_does_not_tell_its_memory_has_what_is_configured(on: OnMac
 
     assert (unsaid["memory"], unsaid["sick"]) == (
         0,
-        "does not say how much memory it has; devicePlugin.preConfiguredDeviceMemory can",
+        "does not say how much memory it has; set devicePlugin.preConfiguredDeviceMemory",
     )
     assert (configured["memory"], configured["sick"]) == (8000, "")
     assert [one["memory"] for one in shares(node, "devicePlugin.preConfiguredDeviceMemory=8000", "--gpumem", "3000")] == [3000]

@@ -40,7 +40,7 @@ def test_a_gpu_that_does_not_say_how_much_memory_it_has_is_told_what_can() -> No
 
     assert (unsaid.memory, unsaid.sick) == (
         0,
-        "does not say how much memory it has; devicePlugin.preConfiguredDeviceMemory can",
+        "does not say how much memory it has; set devicePlugin.preConfiguredDeviceMemory",
     )
     assert (configured.memory, configured.sick) == (8000, "")
 

@@ -97,7 +97,7 @@ def _memory(nvml: Nvml, gpu: Gpu, unsaid: int) -> tuple[int, str]:
         return int(nvml.ask("nvmlDeviceGetMemoryInfo", gpu.handle).total) // MIB, ""
     except Refused as error:
         if error.code == NOT_SUPPORTED:
-            return unsaid, "" if unsaid else "does not say how much memory it has; devicePlugin.preConfiguredDeviceMemory can"
+            return unsaid, "" if unsaid else "does not say how much memory it has; set devicePlugin.preConfiguredDeviceMemory"
         return 0, f"memory: {error}"
 
 
