@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from hami_core import names, wishes
 from hami_core.errors import QuantityError, ValidationError
@@ -73,7 +73,9 @@ def parse(kind: Kind, pod: Pod, default: Policy, keys: Keys = NO_KEYS) -> tuple[
     if not asking:
         return ()
     policy, selectors, bound = wishes.policy(pod, default), wishes.selectors(pod, keys), wishes.numa_bind(pod, keys)
-    return tuple(_request(kind, runs, asked, policy, selectors, bound) for runs, asked in asking)
+    misspelt = wishes.misspelt(pod, keys)
+    found = (_request(kind, runs, asked, policy, selectors, bound) for runs, asked in asking)
+    return tuple(evolve(one, notes=(*misspelt, *one.notes)) for one in found) if misspelt else tuple(found)
 
 
 def admit(kind: Kind, pod: Pod) -> None:

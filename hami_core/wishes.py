@@ -25,6 +25,7 @@ _TRUTH = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": F
 
 
 _POLICY_KEYS = {names.NODE_POLICY, names.DEVICE_POLICY, names.SCORING_WEIGHTS}
+_NEAR = 0.9  # of difflib's ratio: one or two letters of a key
 
 
 @frozen
@@ -141,6 +142,19 @@ def numa_bind(pod: Pod, keys: Keys) -> str:
     if word not in _TRUTH:
         raise ValidationError(keys.numa_bind, own[keys.numa_bind], "give true or false", WHERE)
     return keys.numa_bind if _TRUTH[word] else ""
+
+
+def misspelt(pod: Pod, keys: Keys) -> tuple[str, ...]:
+    """A sentence for each annotation that is almost one of ours, and therefore no wish. Others' own annotations are theirs."""
+    known = (*_POLICY_KEYS, *keys.all())
+    domains = tuple({f"{key.partition('/')[0]}/" for key in known})
+    strange = [key for key in written(pod) if key not in known and key.startswith(domains)]
+    if not strange:
+        return ()
+    import difflib
+
+    near = ((key, difflib.get_close_matches(key, known, n=1, cutoff=_NEAR)) for key in strange)
+    return tuple(f"the annotation {key} has no effect; did you mean {found[0]}?" for key, found in near if found)
 
 
 def cordoned(node_annotations: Mapping[str, Any]) -> Collection[str]:

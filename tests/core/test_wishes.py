@@ -138,6 +138,16 @@ def test_any_text_is_read_or_refused_with_its_key(annotations: dict[str, str]) -
         assert all(one.words and all(word == word.strip() != "" for word in one.words) for one in request.selectors)
 
 
+@pytest.mark.parametrize("right", [names.NODE_POLICY, names.DEVICE_POLICY, names.SCORING_WEIGHTS, *KEYS.all()])
+def test_a_key_that_is_almost_ours_is_told_and_others_own_keys_are_not(right: str) -> None:
+    wrong = right[:-1]
+    theirs = {"nobody.example/use-typ": "x", "acme.example/team": "x"}
+
+    (request,) = requests.parse(ACME, a_pod(annotations={**theirs, wrong: "x"}), DEFAULT, KEYS)
+
+    assert request.notes == (f"the annotation {wrong} has no effect; did you mean {right}?",)
+
+
 def test_a_cordon_is_a_list_in_which_blanks_are_nothing() -> None:
     assert wishes.cordoned({names.DEVICE_CORDON: " d0, ,d1,"}) == {"d0", "d1"}
     assert wishes.cordoned({}) == frozenset()
