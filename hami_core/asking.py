@@ -32,7 +32,7 @@ from hami_core import plugins as loading
 from hami_core.errors import DriverError, PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from pluggy import HookImpl
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 LENGTH = struct.Struct("=Q")  # before every message
 CHUNK = 1 << 16
+AT_ONCE = 0.003  # seconds in which an answer comes that needs no driver
 DEATH = 0.2  # seconds that a killed process gets to be gone; what sleeps in a driver may take minutes
 GRACE = 1.0  # seconds after the deadline at which a child whose parent did not kill it ends itself
 
@@ -71,10 +72,14 @@ class Question:
 
 @define(eq=False)
 class Drivers:
-    """The plugins' drivers, each question with a deadline. For one thread at a time; ``close`` ends the child."""
+    """The plugins' drivers, each question with a deadline. For one thread at a time; ``close`` ends the child.
+
+    ``meanwhile`` is called once, when a driver takes its time over a question: for what has to be done afterwards anyway.
+    """
 
     plugins: Plugins
     seconds: float
+    meanwhile: Callable[[], object] = lambda: None
     _child: _Child | None = field(default=None, init=False)
 
     def ask_each(self, hook: str, without: Collection[str] = (), **arguments: object) -> Answers:
@@ -95,7 +100,7 @@ class Drivers:
         except Exception as error:  # whatever a stranger's value may raise
             raise PluginError(plugin, f"{error}: the question cannot be sent to another process", hook) from error
         try:
-            reply = self._child_now().reply(message, self.seconds)
+            reply = self._reply(message)
         except TimeoutError:
             self.close()
             raise DriverError(plugin, f"{hook} gave no answer within {self.seconds:g} s, and was given up") from None
@@ -105,6 +110,15 @@ class Drivers:
             self._child = None
             raise DriverError(plugin, f"{hook}: the process that asked the driver {how}") from None
         return _told(reply, plugin, hook)
+
+    def _reply(self, message: bytes) -> bytes:
+        """The answer to one message. TimeoutError: none in time; EOFError: the child ended."""
+        child, until = self._child_now(), time.monotonic() + self.seconds
+        _send(child.requests, message, until)
+        if not _is_ready(child.answers, AT_ONCE):
+            meanwhile, self.meanwhile = self.meanwhile, lambda: None
+            meanwhile()
+        return _receive(child.answers, until)
 
     def _child_now(self) -> _Child:
         if self._child is None:
@@ -133,12 +147,6 @@ class _Child:
     answers: int
     owner: int = field(factory=os.getpid)
     ended: bool = False
-
-    def reply(self, message: bytes, seconds: float) -> bytes:
-        """The answer to one message. TimeoutError: none in time; EOFError: the process ended."""
-        until = time.monotonic() + seconds
-        _send(self.requests, message, until)
-        return _receive(self.answers, until)
 
     def end(self) -> str:
         """Kill it, and say in words how it ended."""
@@ -345,10 +353,14 @@ def _read(descriptor: int, length: int, until: float | None) -> bytes:
 
 
 def _wait(descriptor: int, event: int, until: float | None) -> None:
+    if not _is_ready(descriptor, None if until is None else max(until - time.monotonic(), 0), event):
+        raise TimeoutError
+
+
+def _is_ready(descriptor: int, seconds: float | None, event: int = select.POLLIN) -> bool:
     poll = select.poll()
     poll.register(descriptor, event)
-    if not poll.poll(None if until is None else max(until - time.monotonic(), 0) * 1000):
-        raise TimeoutError
+    return bool(poll.poll(None if seconds is None else seconds * 1000))
 
 
 if __name__ == "__main__":

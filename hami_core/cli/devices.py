@@ -36,16 +36,18 @@ def devices(session: Session, output: str) -> None:
 
     FREE MiB and CORES are what may still be asked for, TASKS how many a device carries, of how many that it may.
     """
+    session.soon("hami_core.local.admission", "hami_core.local.view")
+    machine = session.host
     from hami_core.local import host, view
 
-    found = view.devices(session.host)
+    found = view.devices(machine)
     if output == "json":
-        show_json({"machine": session.host.name, "devices": [asdict(one) for one in found]})
+        show_json({"machine": machine.name, "devices": [asdict(one) for one in found]})
         return
     if not found:
-        raise host.no_machine(session.host)
+        raise host.no_machine(machine)
     for (kind, splitting), group in groupby(found, key=lambda one: (one.kind, one.splitting)):
-        show(_table(f"machine {session.host.name}: {kind}, {splitting}", group))
+        show(_table(f"machine {machine.name}: {kind}, {splitting}", group))
     for one in found:
         if one.sick:
             click.echo(f"{click.style('sick', fg='red')}  {one.device}: {one.sick}")

@@ -30,6 +30,7 @@ def play(session: Session, manifests: tuple[str, ...], detach: bool, output: str
 
     With --detach they run on without the terminal, restarts and waiting included: see hami ps, logs, wait and stop.
     """
+    session.soon("hami_core.local.play", "hami_core.cli.narration")
     if not detach:
         return carry_out(session, _read(session, manifests), output)
     from hami_core.local import supervisor

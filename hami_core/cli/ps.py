@@ -67,18 +67,20 @@ def ps(session: Session, watch: bool, interval: float, output: str) -> int | Non
     what the driver counts, with what it needs for itself, both in MiB. A waiting pod's # is its place among those who want the
     same.
     """
+    session.soon("hami_core.local.view")
+    host = session.host
     if watch:
-        return _watch(session.host, interval, output)
+        return _watch(host, interval, output)
     from hami_core.local import view
 
-    found = view.ps(session.host)
+    found = view.ps(host)
     if output == "json":
-        show_json({"machine": session.host.name, **asdict(found)})
+        show_json({"machine": host.name, **asdict(found)})
         return None
     if found.holdings or found.waiting:
-        show(*_tables(session.host, found))
+        show(*_tables(host, found))
     elif not found.faults:
-        click.echo(_nobody(session.host))
+        click.echo(_nobody(host))
     for sentence in _sentences(found):
         click.echo(sentence)
     for fault in found.faults:

@@ -37,6 +37,7 @@ def run(
     """
     from hami_core.local import run as local
 
+    session.soon("hami_core.local.play", "hami_core.cli.narration")
     catalogue = session.host.catalogue
     wanted = local.assignments(limits)
     asked = {role: text for role, text in roles.items() if text is not None}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from functools import cached_property
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,7 +14,7 @@ from hami_core import names, plugins, settings, sources
 from hami_core.errors import SettingsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from hami_core.local.host import Host
@@ -31,10 +33,20 @@ class Session:
         self._machine = machine or None
         self._config = config
         self._sets = sets
+        self._soon: tuple[str, ...] = ()
 
     def choose(self, machine: str) -> None:
         """Work on this simulated machine. Before anything is asked of the machine."""
         self._machine = machine
+
+    def soon(self, *modules: str) -> None:
+        """What the command will import anyway, numpy above all: done while the drivers work on the first question."""
+        self._soon = modules
+
+    def _import_meanwhile(self) -> None:
+        with _without_threads(), suppress(ImportError):  # whoever needs it says so
+            for module in self._soon:
+                import_module(module)
 
     @cached_property
     def plugins(self) -> Plugins:
@@ -47,9 +59,11 @@ class Session:
     @cached_property
     def host(self) -> Host:
         """The machine to work on, simulated or this one, with its devices. Asks the drivers."""
+        from hami_core.asking import Drivers
         from hami_core.local import host, state
 
-        opened = host.open_host(self.plugins, self._layers, self._machine, state.root())
+        drivers = partial(Drivers, meanwhile=self._import_meanwhile)
+        opened = host.open_host(self.plugins, self._layers, self._machine, state.root(), drivers)
         for failure in opened.failures:
             tell(failure)
         return opened
@@ -91,6 +105,21 @@ class Session:
         if self._sets:
             layers.append(("--set", sources.assignments(self._sets, "--set")))
         return layers
+
+
+@contextmanager
+def _without_threads() -> Iterator[None]:
+    """numpy's linear algebra, which nobody here uses, starts a thread for each core; without, a child is a quick fork."""
+    name = "OPENBLAS_NUM_THREADS"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:  # the workload's own numpy is to have what its user says
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
 
 
 def tell(failure: Failure, what: str = "") -> None:
