@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import click
 from attrs import asdict
 
-from hami_core.cli.output import output, show, show_json, table
+from hami_core.cli.output import Table, output, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from rich.table import Table
 
     from hami_core.cli.session import Session
     from hami_core.local.view import DeviceView
@@ -54,7 +52,7 @@ def devices(session: Session, output: str) -> None:
 
 
 def _table(title: str, found: Iterable[DeviceView]) -> Table:
-    return table(COLUMNS, [_row(one) for one in found], title)
+    return Table(COLUMNS, [_row(one) for one in found], title)
 
 
 def _row(one: DeviceView) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import asdict
 
-from hami_core.cli.output import output, show, show_json, table
+from hami_core.cli.output import Table, output, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +47,7 @@ def health(session: Session, watch: bool, every: float, output: str) -> int:
     if output == "json":
         show_json({"machine": session.host.name, "devices": [asdict(one) for one in found.devices]})
     else:
-        show(table(COLUMNS, [_row(one) for one in found.devices], title=f"machine {session.host.name}"))
+        show(Table(COLUMNS, [_row(one) for one in found.devices], title=f"machine {session.host.name}"))
     return SICK if faults or any(one.sick for one in found.devices) else 0
 
 

@@ -10,11 +10,12 @@ import sys
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from attrs import frozen
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from rich.table import Table
+    from rich.table import Table as Drawn
 
 output = click.option(
     "-o",
@@ -38,50 +39,59 @@ def plain(text: str) -> str:
     return "".join(character if character.isprintable() else "?" for character in text)
 
 
-def table(columns: Sequence[tuple[str, str]], rows: Sequence[Sequence[str]], title: str = "", cut: str = "") -> Table:
-    """A table of plain texts; ``columns`` are (heading, "left" or "right").
+@frozen
+class Table:
+    """Plain texts in columns; ``columns`` are (heading, "left" or "right").
 
     What is too wide for a terminal wraps, but not in a column without blanks (UUIDs, numbers): people copy from it. The column
     ``cut`` is cut off instead: its end is the least that one looks for.
     """
-    from rich.table import Table
-    from rich.text import Text
 
-    made = Table(title=Text(title) if title else None, box=None, title_justify="left", title_style="bold", pad_edge=False)
-    for number, (heading, justify) in enumerate(columns):
-        whole = heading == cut or not any(" " in row[number] for row in rows)
-        overflow: Literal["ellipsis", "fold"] = "ellipsis" if heading == cut else "fold"
-        made.add_column(Text(heading), justify="right" if justify == "right" else "left", no_wrap=whole, overflow=overflow)
-    for row in rows:
-        made.add_row(*(Text(cell) for cell in row))  # not the bare text: rich would read square brackets as markup
-    return made
+    columns: Sequence[tuple[str, str]]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    cut: str = ""
+
+    def drawn(self) -> Drawn:
+        """As rich draws it on a terminal."""
+        from rich.table import Table as Drawn
+        from rich.text import Text
+
+        title = Text(self.title) if self.title else None
+        made = Drawn(title=title, box=None, title_justify="left", title_style="bold", pad_edge=False)
+        for number, (heading, justify) in enumerate(self.columns):
+            whole = heading == self.cut or not any(" " in row[number] for row in self.rows)
+            overflow: Literal["ellipsis", "fold"] = "ellipsis" if heading == self.cut else "fold"
+            made.add_column(Text(heading), justify="right" if justify == "right" else "left", no_wrap=whole, overflow=overflow)
+        for row in self.rows:
+            made.add_row(*(Text(cell) for cell in row))  # not the bare text: rich would read square brackets as markup
+        return made
+
+    def lines(self) -> list[str]:
+        """As rich would draw it without colours on a terminal that has no end, without rich: it is slow to import."""
+        justified = []
+        for number, (heading, justify) in enumerate(self.columns):
+            cells = [heading, *(row[number] for row in self.rows)]
+            width = max(map(len, cells))
+            justified.append([cell.rjust(width) if justify == "right" else cell.ljust(width) for cell in cells])
+        lines = ["  ".join(row).rstrip() for row in zip(*justified, strict=True)]
+        return [self.title, *lines] if self.title else lines
 
 
 def show(*tables: Table) -> None:
     """Print tables on stdout, without blanks at the ends of lines."""
     if not sys.stdout.isatty():
         for one in tables:
-            click.echo("\n".join(_plain_lines(one)))
+            click.echo("\n".join(one.lines()))
         return
     from rich.console import Console
 
     console = Console(highlight=False)
     with console.capture() as captured:
         for one in tables:
-            console.print(one)
+            console.print(one.drawn())
     for line in captured.get().splitlines():
         click.echo(line.rstrip(), color=True)  # rich has left out what NO_COLOR does not want
-
-
-def _plain_lines(shown: Table) -> list[str]:
-    """The table as rich would print it without colours on a terminal that has no end; in a tenth of the time."""
-    columns = [[str(column.header), *map(str, column.cells)] for column in shown.columns]
-    justified = []
-    for column, cells in zip(shown.columns, columns, strict=True):
-        width = max(map(len, cells))
-        justified.append([cell.rjust(width) if column.justify == "right" else cell.ljust(width) for cell in cells])
-    lines = ["  ".join(row).rstrip() for row in zip(*justified, strict=True)]
-    return [str(shown.title), *lines] if shown.title else lines
 
 
 def no_colour_wanted(environment: Mapping[str, str]) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import asdict, frozen
 
-from hami_core.cli.output import output, show, show_json, table
+from hami_core.cli.output import Table, output, show, show_json
 
 if TYPE_CHECKING:
     from hami_core.cli.session import Session
@@ -26,7 +26,7 @@ def plugins(session: Session, output: str) -> None:
         show_json({"plugins": [asdict(row) for row in rows], "failures": told, "blocked": list(session.plugins.blocked)})
         return
     columns = [("PLUGIN", "left"), ("DISTRIBUTION", "left"), ("KINDS", "left"), ("REQUEST NAMES", "left")]
-    show(table(columns, [row.texts() for row in rows]))
+    show(Table(columns, [row.texts() for row in rows]))
     for failure in failures:
         click.echo(f"{click.style('left out', fg='red')}  {failure}")
     for name in session.plugins.blocked:

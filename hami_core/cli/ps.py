@@ -9,12 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import asdict
 
-from hami_core.cli.output import output, plain, show, show_json, table
+from hami_core.cli.output import Table, output, plain, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
-
-    from rich.table import Table
 
     from hami_core.cli.session import Session
     from hami_core.local.host import Host
@@ -138,9 +136,10 @@ def _picture(host: Host, found: Ps) -> Any:
     from rich.text import Text
 
     clock = time.strftime("%H:%M:%S")
-    parts: list[Any] = [table(TOTALS, [_total(one) for one in found.devices], title=f"machine {host.name}  {clock}"), Text("")]
-    for one in _tables(host, found, titled=False):
-        parts += [one, Text("")]
+    totals = Table(TOTALS, [_total(one) for one in found.devices], title=f"machine {host.name}  {clock}")
+    parts: list[Any] = []
+    for one in (totals, *_tables(host, found, titled=False)):
+        parts += [one.drawn(), Text("")]
     if not found.holdings:
         parts.append(Text(_nobody(host)))
     parts += [Text(sentence) for sentence in (*_sentences(found), *(f"hami: {fault}" for fault in found.faults))]
@@ -151,7 +150,7 @@ def _one_after_another(host: Host, found: Ps, number: int) -> None:
     if number:
         click.echo()
     clock = time.strftime("%H:%M:%S")
-    show(table(TOTALS, [_total(one) for one in found.devices], title=f"machine {host.name}  {clock}"))
+    show(Table(TOTALS, [_total(one) for one in found.devices], title=f"machine {host.name}  {clock}"))
     show(*_tables(host, found, titled=False))
     for sentence in _sentences(found):
         click.echo(sentence)
@@ -180,7 +179,7 @@ def _tables(host: Host, found: Ps, titled: bool = True) -> list[Table]:
     tables = []
     for columns, rows in made:
         if rows:
-            tables.append(table(columns, rows, title=title, cut="COMMAND"))
+            tables.append(Table(columns, rows, title=title, cut="COMMAND"))
             title = ""
     return tables
 

@@ -7,12 +7,10 @@ from typing import TYPE_CHECKING
 import click
 from attrs import asdict
 
-from hami_core.cli.output import output, show, show_json, table
+from hami_core.cli.output import Table, output, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from rich.table import Table
 
     from hami_core.cli.session import Session
     from hami_core.model import Device, DeviceInventory, Link
@@ -51,7 +49,7 @@ def _matrix(title: str, inventory: DeviceInventory) -> Table:
     links = {frozenset((link.a, link.b)): link for link in inventory.links}
     numbers = [(str(device.index), "left") for device in inventory.devices]
     columns = [("#", "right"), *numbers, ("NUMA", "right"), ("BUS", "left")]
-    return table(columns, [_row(device, inventory, links) for device in inventory.devices], title)
+    return Table(columns, [_row(device, inventory, links) for device in inventory.devices], title)
 
 
 def _row(device: Device, inventory: DeviceInventory, links: Mapping[frozenset[str], Link]) -> tuple[str, ...]:

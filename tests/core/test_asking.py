@@ -54,6 +54,22 @@ def ran(code: str, **options: Any) -> list[str]:
     return lines
 
 
+def test_what_has_to_be_done_anyway_is_done_once_while_a_driver_takes_its_time() -> None:
+    lines = ran("""
+        read, write = os.pipe()
+        def slow(node):
+            return says(os.read(read, 1).decode())(node)
+        asked = drivers(a=slow, b=slow)
+        asked._child_now()  # has the pipe already
+        asked.meanwhile = lambda: (print("meanwhile"), os.write(write, b"xy"))
+        ask(asked)
+    """)
+
+    assert lines[0] == "meanwhile"
+    assert lines.count("meanwhile") == 1
+    assert len(lines) == 3
+
+
 def test_a_hang_costs_its_deadline_and_the_others_answer() -> None:
     lines = ran("""
         asked = drivers(0.3, a=says("a"), b=lambda node: time.sleep(3600), c=says("c"))

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 import click
 from attrs import asdict
 
-from hami_core.cli.output import output, show, show_json, table
+from hami_core.cli.output import Table, output, show, show_json
 from hami_mock import fault_commands
 
 if TYPE_CHECKING:
-    from rich.table import Table
 
     from hami_core.cli.session import Session
     from hami_mock.machine import Truth
@@ -47,7 +46,7 @@ def machines(output: str) -> None:
         for model, memory, number in one.models or (("-", 0, 0),)
     ]
     columns = [("MACHINE", "left"), ("GPUS", "right"), ("MODEL", "left"), ("MiB EACH", "right"), ("JOINED BY", "left")]
-    show(table(columns, rows))
+    show(Table(columns, rows))
 
 
 @mock.command()
@@ -103,7 +102,7 @@ def _devices(found: Truth) -> Table:
         )
         for one in found.devices
     ]
-    return table(columns, rows, title=f"machine {found.machine}, in MiB")
+    return Table(columns, rows, title=f"machine {found.machine}, in MiB")
 
 
 def _processes(found: Truth) -> Table:
@@ -111,7 +110,7 @@ def _processes(found: Truth) -> Table:
     rows = [
         (str(one.pid), str(one.device), _mib(one.requested), _mib(one.physical), _mib(one.context)) for one in found.processes
     ]
-    return table(columns, rows)
+    return Table(columns, rows)
 
 
 def _mib(number: int) -> str:

@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import asdict
 
-from hami_core.cli.output import output, show, show_json, table
+from hami_core.cli.output import Table, output, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from rich.table import Table
 
     from hami_core.cli.session import Session
     from hami_mock.script import Health, ScriptedFault
@@ -209,7 +207,7 @@ def _faults(found: Sequence[ScriptedFault]) -> Table:
     rows = [
         (str(one.number), one.kind, one.about, one.what, one.when, str(one.seen), str(one.fired), one.state) for one in found
     ]
-    return table(columns, rows, title="faults")
+    return Table(columns, rows, title="faults")
 
 
 def _health(sick: Sequence[Health]) -> Table:
@@ -219,7 +217,7 @@ def _health(sick: Sequence[Health]) -> Table:
         (str(one.index), one.uuid, one.state, str(one.last_xid or "-"), str(one.corrected), str(one.uncorrected))
         for one in sick
     ]
-    return table(columns, rows, title="GPUs with something to tell")
+    return Table(columns, rows, title="GPUs with something to tell")
 
 
 COMMANDS = (xid, lose, restore, fault)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from attrs import asdict
 
-from hami_core.cli.output import output, show, show_json, table
+from hami_core.cli.output import Table, output, show, show_json
 from hami_core.local import host
 
 if TYPE_CHECKING:
@@ -50,5 +50,5 @@ def measure_context(session: Session, output: str) -> None:
         return
     columns = [("#", "right"), ("DEVICE", "left"), ("MODEL", "left"), ("CONTEXT MiB", "right"), ("CHARGED NOW MiB", "right")]
     rows = [(str(one.index), one.device, one.model, str(one.memory), str(one.charged)) for one in measured]
-    show(table(columns, rows, f"machine {session.host.name}"))
+    show(Table(columns, rows, f"machine {session.host.name}"))
     click.echo(f"\nThe setting:  --set '{SETTING}={json.dumps(figures)}'")
