@@ -9,7 +9,6 @@ import click
 from attrs import asdict
 
 from hami_core.cli.output import Table, output, show, show_json
-from hami_core.local import host
 
 if TYPE_CHECKING:
     from hami_core.cli.session import Session
@@ -30,12 +29,13 @@ def measure_context(session: Session, output: str) -> None:
 
     A process opens a context on one GPU after the other. Best on an idle machine, after a driver update.
     """
+    from hami_core.local.host import no_machine
     from hami_nvidia import measure
     from hami_nvidia.settings import NvidiaSettings
 
     found = session.host.inventories.get("nvidia")
     if found is None or not found.devices:
-        raise host.no_machine(session.host, "nvidia")
+        raise no_machine(session.host, "nvidia")
     own = session.settings[NvidiaSettings]
     measured = measure.measure(found.devices, own.driver_root, own.context_memory)
     figures = measure.figures(measured)
