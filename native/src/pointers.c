@@ -7,6 +7,7 @@
 #define FIRST_BUCKETS_LOG2 10u		/* 1,024 buckets of 64 bytes: 64 KiB for up to 4,096 pointers */
 #define GROWTH_LOG2 3u
 #define BUSY UINT64_C(1)		/* a key that no driver gives: the entry is being written or taken */
+#define FIRST_KEY UINT64_C(2)		/* a program may well ask for what is below: freeing NULL is legal */
 
 /* One cache line. */
 struct vgpu_pointer_bucket {
@@ -96,6 +97,8 @@ static inline unsigned find(const struct vgpu_pointer_bucket *bucket, uint64_t k
 /* The value may be of a successor under the same key: that is what the key stands for then. */
 bool vgpu_pointers_find(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer *value)
 {
+	if (__builtin_expect(key < FIRST_KEY, 0))
+		return false;
 	for (unsigned level = levels_in_use(table); level-- > 0;) {
 		struct vgpu_pointer_bucket *bucket = bucket_of(level_at(table, level), level, key);
 		unsigned way = find(bucket, key);
@@ -111,6 +114,8 @@ bool vgpu_pointers_find(struct vgpu_pointers *table, uint64_t key, struct vgpu_p
 
 bool vgpu_pointers_take(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer *value)
 {
+	if (__builtin_expect(key < FIRST_KEY, 0))
+		return false;
 	for (unsigned level = levels_in_use(table); level-- > 0;) {
 		struct vgpu_pointer_bucket *bucket = bucket_of(level_at(table, level), level, key);
 		unsigned way = find(bucket, key);
@@ -179,6 +184,8 @@ bool vgpu_pointers_add(struct vgpu_pointers *table, uint64_t key, struct vgpu_po
 	unsigned levels = levels_in_use(table);
 
 	stale->bytes = 0;
+	if (__builtin_expect(key < FIRST_KEY, 0))
+		return true;
 	if (put_over(table, levels, key, value, stale))
 		return true;
 	/* Most often the newest level has room. */

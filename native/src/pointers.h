@@ -39,8 +39,9 @@ struct vgpu_pointer {
 };
 
 /*
- * Remember KEY (not 0 and not 1). False: no memory, and nothing changed. If KEY is known already, the driver has freed it
- * behind our back and given it out again: *STALE tells what it stood for, else its bytes are 0. Any thread.
+ * Remember KEY; 0 and 1 stand for nothing, and are never known. False: no memory, and nothing changed. If KEY is known already,
+ * the driver has freed it behind our back and given it out again: *STALE tells what it stood for, else its bytes are 0. Any
+ * thread.
  */
 bool vgpu_pointers_add(struct vgpu_pointers *table, uint64_t key, struct vgpu_pointer value, struct vgpu_pointer *stale);
 

@@ -66,6 +66,16 @@ def test_a_drivers_error_is_the_programs_and_costs_nothing(frame: Frame) -> None
     assert outcome.said == [[[0, 999, 0], LIMIT - 2 * 4096]]
 
 
+def test_freeing_null_gives_nothing_back(frame: Frame) -> None:
+    outcome = frame.python(
+        f"c = Cuda(); c.start(); c.code({LIMIT} // 2)\n"
+        "for p in [c.allocate(4096)[1] for _ in range(1900)]: c.free(p)\n"
+        "say([c.free(0) for _ in range(99)] == [0] * 99, c.memory()[0])"
+    )
+
+    assert outcome.said == [[True, LIMIT // 2]]
+
+
 def test_a_double_free_is_answered_by_the_driver_and_gives_nothing_back(frame: Frame) -> None:
     outcome = frame.python(
         "c = Cuda(); c.start(); c.code(4096); _, p = c.allocate(4096); say(c.free(p), c.free(p), c.free(999), c.memory()[0])"

@@ -280,6 +280,22 @@ def test_the_pointer_table_holds_a_hundred_thousand(c: Any) -> None:
     c.table_delete(table)
 
 
+@pytest.mark.parametrize("nothing", [0, 1])
+def test_what_stands_for_nothing_is_never_known(c: Any, nothing: int) -> None:
+    key = 2**44
+    table, value = c.table_new(), ffi.new("struct pointer *")
+    while key * 0x9E3779B97F4A7C15 % 2**64 >> 54:  # one of the first bucket, where 0 would lie
+        key += 512
+
+    c.table_add(table, key, (4096, 0, 0), value)
+    c.table_take(table, key, value)
+
+    assert not c.table_take(table, nothing, value)
+    assert c.table_add(table, nothing, (1, 0, 0), value) and value.bytes == 0
+    assert (c.table_take(table, nothing, value), c.table_count(table)) == (False, 0)
+    c.table_delete(table)
+
+
 @pytest.mark.parametrize(
     ("text", "parsed"),
     [
