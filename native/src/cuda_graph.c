@@ -4,7 +4,8 @@
  * trimmed. So each of these three calls, for a graph that has such nodes, may make that reserve grow by what its nodes of one
  * device come to together, each in granules of 2 MiB: more is never taken, since a graph does not run beside itself. The rule of
  * cuda_reserve.h holds: where that does not fit, and the reserve has not as much unused, the call answers
- * CUDA_ERROR_OUT_OF_MEMORY and the driver is not asked. Whatever ends the allocations (a node, another graph, a free by the
+ * CUDA_ERROR_OUT_OF_MEMORY and the driver is not asked. Only the graph that was launched last needs nothing to be launched again:
+ * what it had is still there, in use or not. Whatever ends the allocations (a node, another graph, a free by the
  * program, the next launch with CUDA_GRAPH_INSTANTIATE_FLAG_AUTO_FREE_ON_LAUNCH), the reserve stays what is charged.
  */
 #include <sys/mman.h>
@@ -140,8 +141,28 @@ static void after(const struct needs *needs, const struct hands *hands)
 			(void)vgpu_reserve_after(vgpu_reserve_of_graphs(i), hands->bytes[i]);
 }
 
+/*
+ * With the lock. A graph that was launched last, and is now launched again, has what it needs already, and the driver holds it
+ * back until its former launch is done: that may still use its memory, or leave it to be freed by this launch.
+ */
+static bool is_backed(const struct vgpu_reserve *reserve, CUgraphExec exec)
+{
+	return exec && reserve && reserve->last == (uintptr_t)exec;
+}
+
+/* With the lock: EXEC (0: none) is what runs last on the devices that it allocates on. */
+static void note_launched(const struct needs *needs, CUgraphExec exec)
+{
+	for (unsigned i = 0; i < VGPU_MAX_DEVICES; i++) {
+		struct vgpu_reserve *reserve = needs->bytes[i] ? vgpu_reserve_of_graphs(i) : NULL;
+
+		if (reserve)
+			reserve->last = (uintptr_t)exec;
+	}
+}
+
 /* With the lock. */
-static CUresult before(const struct needs *needs, struct hands *hands)
+static CUresult before(const struct needs *needs, CUgraphExec exec, struct hands *hands)
 {
 	CUresult result = CUDA_SUCCESS;
 	struct needs charged = { 0 };
@@ -150,7 +171,7 @@ static CUresult before(const struct needs *needs, struct hands *hands)
 	for (unsigned i = 0; i < VGPU_MAX_DEVICES && result == CUDA_SUCCESS; i++) {
 		struct vgpu_reserve *reserve = needs->bytes[i] ? vgpu_reserve_of_graphs(i) : NULL;
 
-		if (!needs->bytes[i])
+		if (!needs->bytes[i] || is_backed(reserve, exec))
 			continue;
 		result = reserve ? vgpu_reserve_before(reserve, needs->bytes[i], &hands->bytes[i]) : CUDA_ERROR_OUT_OF_MEMORY;
 		if (result == CUDA_SUCCESS)
@@ -164,7 +185,7 @@ static CUresult before(const struct needs *needs, struct hands *hands)
 /* One of the calls that may back a graph's memory: a function of the driver, with what it is called with. */
 struct act {
 	CUresult (*call)(const struct act *act);
-	CUgraphExec *made, exec;
+	CUgraphExec *made, exec, launched;	/* launched: EXEC, of a launch */
 	CUgraph graph;
 	CUstream stream;
 	CUgraphNode *error;
@@ -180,9 +201,10 @@ static CUresult run(const struct act *act, const struct needs *needs)
 	CUresult result;
 
 	vgpu_reserves_enter();
-	result = before(needs, &hands);
+	result = before(needs, act->launched, &hands);
 	if (result == CUDA_SUCCESS) {
 		result = act->call(act);
+		note_launched(needs, result == CUDA_SUCCESS ? act->launched : NULL);
 		after(needs, &hands);
 	}
 	vgpu_reserves_leave();
@@ -302,12 +324,12 @@ CUresult vgpu_cuGraphUpload_ptsz(CUgraphExec exec, CUstream stream)
 
 CUresult vgpu_cuGraphLaunch(CUgraphExec exec, CUstream stream)
 {
-	return execute(&(struct act){ call_launch, .exec = exec, .stream = stream });
+	return execute(&(struct act){ call_launch, .exec = exec, .launched = exec, .stream = stream });
 }
 
 CUresult vgpu_cuGraphLaunch_ptsz(CUgraphExec exec, CUstream stream)
 {
-	return execute(&(struct act){ call_launch_ptsz, .exec = exec, .stream = stream });
+	return execute(&(struct act){ call_launch_ptsz, .exec = exec, .launched = exec, .stream = stream });
 }
 
 /* After a call that may let graphs' memory go. */
@@ -340,6 +362,9 @@ static CUresult update(CUresult result, CUgraphExec exec, CUgraph graph)
 	if (result != CUDA_SUCCESS || needs_of(graph, &needs) != CUDA_SUCCESS || !allocates(&needs))
 		return result;
 	(void)remember(exec, &needs);
+	vgpu_reserves_enter();
+	note_launched(&needs, NULL);
+	vgpu_reserves_leave();
 	return result;
 }
 

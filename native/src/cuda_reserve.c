@@ -142,8 +142,10 @@ bool vgpu_reserve_after(struct vgpu_reserve *reserve, uint64_t hand)
 	}
 	if (reserved > reserve->charged)
 		learn(reserve, reserved, hand);
-	if (reserved < reserve->charged)
+	if (reserved < reserve->charged) {
 		reserve->hole_count = 0;	/* they may be what has been given back */
+		reserve->last = 0;
+	}
 	if (reserved > held && vgpu_charge_within(reserve->device, reserved - held) != CUDA_SUCCESS) {
 		reserve->charged = held;
 		return false;

@@ -51,6 +51,7 @@ struct vgpu_reserve {
 	uint32_t unread;		/* allocations since the last reading */
 	_Atomic uint64_t live;		/* bytes of the allocations that are recorded as this pool's */
 	_Atomic uint32_t allocations;	/* so far: what was freed before one is perhaps in use again */
+	uint64_t last;			/* GRAPHS: the executable graph that was launched last, 0 if it may no longer be backed */
 	unsigned hole_count, next_hole;
 	struct vgpu_hole holes[VGPU_HOLES];
 };

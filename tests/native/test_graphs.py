@@ -108,10 +108,31 @@ def test_a_graph_that_frees_at_its_next_launch_does_not_grow(frame: Frame) -> No
     outcome = run(
         frame,
         "graph = c.graph(); c.allocates(graph, 64 * MIB); _, made = c.instantiate(graph, AUTO_FREE)\n"
-        "say(c.launch(made), c.taken())",
+        "say([c.launch(made) for _ in range(3)], c.taken(), c.code(1))",
     )
 
-    assert outcome.said == [[0, 64]]
+    assert outcome.said == [[[0] * 3, 64, OOM]]
+    assert peak(frame) == 64 * MIB
+
+
+BETWEEN = (
+    "_, x = c.instantiate(c.scratch(MIB)); c.launch(x)",
+    "_, x = c.instantiate(c.scratch(MIB))",
+    "f.cuMemFree_v2(U64(p)); f.cuDeviceGraphMemTrim(c.device(0))",
+)
+
+
+@pytest.mark.parametrize("between", BETWEEN)
+def test_only_the_graph_that_was_launched_last_is_launched_again_uncharged(frame: Frame, between: str) -> None:
+    frame.grants(device(memory=96 * MIB))
+
+    outcome = run(
+        frame,
+        "graph = c.graph(); _, p = c.allocates(graph, 64 * MIB); _, made = c.instantiate(graph, AUTO_FREE)\n"
+        f"c.launch(made); {between}; c.code(90 * MIB); c.code(32 * MIB); say(c.launch(made), c.taken() <= 96)",
+    )
+
+    assert outcome.said == [[OOM, True]]
 
 
 def test_captured_allocations_are_nodes(frame: Frame) -> None:
