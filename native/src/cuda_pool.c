@@ -201,11 +201,26 @@ static CUresult commit(struct vgpu_reserve *reserve, const struct request *reque
 	return CUDA_SUCCESS;
 }
 
-/* With the lock. The reserve cannot grow; that is believed, and checked now and then. */
+/* Whether BYTES at BEGIN lie in what some stream has freed, which is reserved and charged. */
+static bool is_in_hole(const struct vgpu_reserve *reserve, uint64_t begin, uint64_t bytes)
+{
+	for (unsigned i = 0; i < reserve->hole_count; i++)
+		if (begin >= reserve->holes[i].begin && begin + bytes <= reserve->holes[i].begin + reserve->holes[i].bytes)
+			return true;
+	return false;
+}
+
+/*
+ * With the lock. The reserve need not grow. Where the driver takes another place all the same, as the stream of that name is no
+ * longer the one that freed it, that is seen by the address, and looked at.
+ */
 static inline CUresult allocate_in_hole(enum call call, const struct request *request, struct vgpu_reserve *reserve)
 {
 	CUresult result = ask_driver(call, request);
 
+	if (result == CUDA_SUCCESS && !is_in_hole(reserve, *request->pointer, in_granules(request->bytes)) &&
+	    !vgpu_reserve_after(reserve, 0))
+		return undo(reserve, *request->pointer);
 	if (result == CUDA_SUCCESS)
 		result = commit(reserve, request);
 	if (++reserve->unread >= READ_EVERY)

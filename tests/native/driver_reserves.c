@@ -4,6 +4,7 @@
  * reserve per device, which grows at a launch or an upload and shrinks when it is trimmed. A stream's handle ends in its device.
  *
  *   STUB_POOL_STEP      bytes by which pools and graphs grow (32 MiB)
+ *   STUB_BUSY           streams are busy: a chunk in which one has freed is not used again before a synchronisation
  *   STUB_NO_DEFERRED    arrays with deferred mapping are not supported
  *   STUB_EAGER_GRAPHS   a graph's memory is backed when it is instantiated
  */
@@ -195,6 +196,7 @@ static struct chunk {
 	struct pool *pool;
 	uint64_t bytes;
 	struct place *places;	/* by address, all of the chunk */
+	bool is_awaited;	/* of STUB_BUSY */
 } chunks[CHUNKS];
 
 static unsigned chunks_used;		/* places that were ever taken */
@@ -232,6 +234,8 @@ void release_unused(void)
 {
 	pthread_mutex_lock(&lock);
 	for (unsigned i = 0; i < chunks_used; i++)
+		chunks[i].is_awaited = false;
+	for (unsigned i = 0; i < chunks_used; i++)
 		if (chunks[i].pool)
 			shrink(chunks[i].pool, chunks[i].pool->destroyed ? 0 : chunks[i].pool->threshold);
 	pthread_mutex_unlock(&lock);
@@ -267,7 +271,7 @@ static struct chunk *grow(struct pool *pool, uint64_t bytes)
 			return NULL;
 		place = malloc(sizeof(*place));
 		*place = (struct place){ CHUNK_BASE + ((uint64_t)i << CHUNK_SPACE_LOG2), bytes, false, NULL };
-		chunks[i] = (struct chunk){ pool, bytes, place };
+		chunks[i] = (struct chunk){ pool, bytes, place, false };
 		pool->reserved += bytes;
 		chunks_used = i < chunks_used ? chunks_used : i + 1;
 		return &chunks[i];
@@ -283,7 +287,7 @@ static int allocate_in(struct pool *pool, CUdeviceptr *pointer, uint64_t bytes)
 	*pointer = 0;
 	bytes = round_up(bytes, 512);
 	for (unsigned i = 0; i < chunks_used && !*pointer; i++)
-		if (chunks[i].pool == pool)
+		if (chunks[i].pool == pool && !chunks[i].is_awaited)
 			*pointer = place_in(&chunks[i], bytes);
 	if (!*pointer) {
 		fresh = bytes > PHYSICAL ? NULL : grow(pool, round_up(bytes, step()));
@@ -317,6 +321,7 @@ static bool free_in_pool(CUdeviceptr pointer)
 	for (struct place *place = chunks[number].places; place; before = place, place = place->next)
 		if (place->begin == pointer && place->in_use) {
 			place->in_use = false;
+			chunks[number].is_awaited = getenv("STUB_BUSY");
 			chunks[number].pool->in_use -= place->bytes;
 			merge(place);
 			if (before)

@@ -291,3 +291,16 @@ def test_threads_share_pools_and_lose_nothing(frame: Frame) -> None:
     )
 
     assert outcome.said == [[0, 0]]
+
+
+def test_what_a_stream_has_freed_is_no_way_past_the_limit_where_the_driver_takes_another_place(frame: Frame) -> None:
+    frame.grants(device(memory=4 * STEP))
+
+    outcome = run(
+        frame.but(STUB_BUSY="1"),
+        "c.keep(c.default_pool()); _, p = c.take(32 * MIB); c.give(p)\n"
+        "say([c.take(32 * MIB)[0] for _ in range(6)], c.taken() <= 128)",
+    )
+
+    assert outcome.said == [[[0, 0, 0, OOM, 0, OOM], True]]  # to undo what was too much is a synchronisation
+    assert peak(frame) <= 5 * STEP
