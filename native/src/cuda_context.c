@@ -8,6 +8,8 @@
 #include "cuda_reserve.h"
 #include "driver.h"
 #include "grant.h"
+#include "guest.h"
+#include "lock.h"
 #include "log.h"
 #include "wrappers.h"
 
@@ -136,23 +138,47 @@ static bool settle_primary(unsigned index, CUdevice device)
 	return active;
 }
 
+/* With the lock. Whoever settles meanwhile may have put the mark back: then it stands for a charge that exists already. */
+static CUresult charge_primary_once(unsigned index)
+{
+	_Atomic uint32_t *mark = &vgpu_process()->primary_charged[index];
+	uint32_t none = 0;
+	CUresult result;
+
+	if (atomic_load(mark))
+		return CUDA_SUCCESS;
+	result = charge_context(index);
+	if (result == CUDA_SUCCESS && !atomic_compare_exchange_strong(mark, &none, 1))
+		discharge_context(index);
+	return result;
+}
+
+/* A thread that finds another one charging waits for its answer: it must not make the context that is being refused. */
+static CUresult charge_primary(unsigned index)
+{
+	struct vgpu_process *process = vgpu_process();
+	struct vgpu_guest guest;
+	CUresult result;
+
+	if (atomic_load(&process->primary_charged[index]))
+		return CUDA_SUCCESS;
+	guest = vgpu_guest_enter();
+	vgpu_lock(&process->primary_lock);
+	result = charge_primary_once(index);
+	vgpu_unlock(&process->primary_lock);
+	vgpu_guest_leave(guest);
+	return result;
+}
+
 CUresult vgpu_cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device)
 {
 	unsigned index;
-	uint32_t none = 0;
 	CUresult result = index_of(device, &index);
-	_Atomic uint32_t *mark;
 
+	if (result == CUDA_SUCCESS)
+		result = charge_primary(index);
 	if (result != CUDA_SUCCESS)
 		return result;
-	mark = &vgpu_process()->primary_charged[index];
-	if (atomic_compare_exchange_strong(mark, &none, 1)) {
-		result = charge_context(index);
-		if (result != CUDA_SUCCESS) {
-			atomic_store(mark, 0);
-			return result;
-		}
-	}
 	result = vgpu_cuda.cuDevicePrimaryCtxRetain(context, device);
 	if (result != CUDA_SUCCESS) {
 		settle_primary(index, device);

@@ -26,6 +26,7 @@ struct vgpu_process {
 	_Atomic uint32_t cuda_ready;
 	int32_t cuda_device[VGPU_MAX_DEVICES];		/* the driver's handle */
 	uint8_t cuda_index[VGPU_MAX_DEVICES];		/* index in the grant */
+	_Atomic uint32_t primary_lock;			/* lock.h's: of those who charge for a primary context */
 	_Atomic uint32_t primary_charged[VGPU_MAX_DEVICES];	/* by index: the primary context has been charged for */
 	_Atomic uint32_t primary_references[VGPU_MAX_DEVICES];	/* by index: what this process retained and has not released */
 	void *_Atomic primary[VGPU_MAX_DEVICES];		/* by index: CUcontext of the device's primary context, once retained */

@@ -66,6 +66,24 @@ def test_a_drivers_error_is_the_programs_and_costs_nothing(frame: Frame) -> None
     assert outcome.said == [[[0, 999, 0], LIMIT - 2 * 4096]]
 
 
+def test_threads_that_retain_a_context_which_does_not_fit_are_all_refused(frame: Frame) -> None:
+    frame.grants(device(memory=64 * MIB, context=100 * MIB))
+
+    outcome = frame.python(
+        "import threading\n"
+        "c = Cuda(); c.library.cuInit(0); d = c.device(0); codes = []; together = threading.Barrier(8)\n"
+        "def retain():\n"
+        "    context = ctypes.c_void_p(); together.wait()\n"
+        "    for _ in range(100): codes.append(c.library.cuDevicePrimaryCtxRetain(ctypes.byref(context), d))\n"
+        "threads = [threading.Thread(target=retain) for _ in range(8)]\n"
+        "for thread in threads: thread.start()\n"
+        "for thread in threads: thread.join()\n"
+        "say(codes.count(2), len(codes))"
+    )
+
+    assert outcome.said == [[800, 800]]
+
+
 def test_freeing_null_gives_nothing_back(frame: Frame) -> None:
     outcome = frame.python(
         f"c = Cuda(); c.start(); c.code({LIMIT} // 2)\n"
