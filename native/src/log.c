@@ -1,6 +1,5 @@
 #include "log.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -8,6 +7,8 @@
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "guest.h"
 
 #define LINE_MAX_BYTES 1024
 #define CAUSES 16	/* errors have few causes; beyond this many different ones the oldest may be said again */
@@ -46,9 +47,10 @@ bool vgpu_log_is_news(const char *text)
 
 void vgpu_log_line(enum vgpu_level level, const char *file, int line, const char *format, ...)
 {
+	struct vgpu_guest guest = vgpu_guest_enter();	/* write() is a cancellation point, and our caller may hold a lock */
 	char text[LINE_MAX_BYTES];
-	int saved = errno, length;
 	va_list arguments;
+	int length;
 
 	length = snprintf(text, sizeof(text), "[HAMI-core %s(%d:%ld:%s:%d)]: ", names[level], (int)getpid(),
 	                  (long)syscall(SYS_gettid), file, line);
@@ -59,5 +61,5 @@ void vgpu_log_line(enum vgpu_level level, const char *file, int line, const char
 		length = LINE_MAX_BYTES - 1;
 	text[length++] = '\n';		/* over the final zero, which write() does not need */
 	(void)!write(STDERR_FILENO, text, (size_t)length);	/* a closed standard error is the application's choice */
-	errno = saved;
+	vgpu_guest_leave(guest);
 }

@@ -217,3 +217,17 @@ def test_graphs_of_two_devices_are_charged_to_both(frame: Frame) -> None:
 
 def test_a_graph_that_allocates_nothing_passes(frame: Frame) -> None:
     assert run(frame, "code, made = c.instantiate(c.graph()); say(code, c.launch(made), c.taken())").said == [[0, 0, 0]]
+
+
+def test_a_thread_that_is_cancelled_while_it_is_refused_leaves_no_lock_taken(frame: Frame) -> None:
+    outcome = frame.but(LIBCUDA_LOG_LEVEL="3").python(
+        START + f"_, made = c.instantiate(c.scratch(64 * MIB)); c.allocate({LIMIT} - 32 * MIB)\n"
+        "import signal; signal.alarm(20)\n"
+        "here, launch, thread = ctypes.CDLL(None), ctypes.cast(f.cuGraphLaunch, ctypes.c_void_p), ctypes.c_ulong()\n"
+        "for _ in range(300):\n"
+        "    here.pthread_create(ctypes.byref(thread), None, launch, made)\n"
+        "    here.pthread_cancel(thread); here.pthread_join(thread, None)\n"
+        "say(c.launch(made))"
+    )
+
+    assert outcome.said == [OOM]
