@@ -97,24 +97,11 @@ void vgpu_virtual_let_go(struct vgpu_allocation *allocation)
 	(void)vgpu_virtual_settle(CUDA_SUCCESS, allocation);
 }
 
-/*
- * Index in the grant of the device whose memory PROPERTIES ask for, or -1: memory of the host, or what only the driver can
- * answer. This call names its device and needs no context on it, so one that is not granted is refused here.
- */
+/* Index in the grant of the device whose memory PROPERTIES ask for, or -1: memory of the host, or what only the driver can answer. */
 static CUresult place_of(const CUmemAllocationProp *properties, int *index)
 {
-	CUmemLocationType type = properties ? properties->location.type : CU_MEM_LOCATION_TYPE_HOST;
-	CUresult result;
-
 	*index = -1;
-	if (type != CU_MEM_LOCATION_TYPE_DEVICE && type != CU_MEM_LOCATION_TYPE_DEVICE_LOCALITY_DOMAIN)
-		return CUDA_SUCCESS;
-	result = vgpu_cuda_devices();
-	if (result != CUDA_SUCCESS)
-		return result;
-	*index = vgpu_cuda_index(type == CU_MEM_LOCATION_TYPE_DEVICE ? properties->location.id
-	                                                            : properties->location.localized.deviceId);
-	return *index < 0 ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
+	return properties ? vgpu_cuda_location(&properties->location, index) : CUDA_SUCCESS;
 }
 
 static bool record(CUmemGenericAllocationHandle handle, uint64_t bytes, unsigned device)
