@@ -18,6 +18,8 @@ from tests.cli.test_strangers import installed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.slow
+
 DOCUMENT = Path(__file__).parents[2] / "docs/json.md"
 TYPES = {bool: "boolean", int: "integer", float: "number", str: "text", type(None): "null"}
 FREE_KEYS = {"options", "value", "setting"}  # objects whose keys are data

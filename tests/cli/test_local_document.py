@@ -15,6 +15,8 @@ from tests.cli.command import HAMI, PATIENCE
 if TYPE_CHECKING:
     from tests.cli.command import Node
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs/local.md").read_text()
 PAGES = TEXT + (ROOT / "docs/settings.md").read_text() + (ROOT / "docs/devices.md").read_text()

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
     from tests.cli.command import Node
 
+pytestmark = pytest.mark.slow
+
 GOOD = """\
 from hami_core import hookimpl
 from hami_core.model import Device, DeviceInventory, Kind, Resources

@@ -240,6 +240,7 @@ while True:
 )
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_leave_the_books_exact(node: Machine) -> None:
     busy: list[subprocess.Popen[bytes]] = []
     try:

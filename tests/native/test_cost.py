@@ -16,7 +16,7 @@ MOST = 350  # instructions of an allocation with its free, beside the driver's o
 MOST_OF_A_POOL = 650  # the same in the order of a stream, where the pool's reserve need not grow
 PAIRS = 10_000
 
-pytestmark = pytest.mark.needs("valgrind")
+pytestmark = [pytest.mark.needs("valgrind"), pytest.mark.slow]
 
 
 def instructions(frame: Frame, program: Path, pairs: int, *words: str) -> int:

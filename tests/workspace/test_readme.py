@@ -35,6 +35,7 @@ def test_the_readme_names_every_page_that_there_is() -> None:
     assert linked == {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
 
 
+@pytest.mark.slow
 def test_the_demo_prints_what_the_readme_shows(tmp_path: Path) -> None:
     answer = subprocess.run(
         ["sh", "examples/demo.sh"], cwd=ROOT, env=environment(tmp_path), check=True, capture_output=True, text=True
