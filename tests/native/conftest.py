@@ -24,6 +24,12 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def race(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program of many processes at one limit."""
+    return compile_c(tmp_path_factory.mktemp("race") / "race", "race.c", flags=["-ldl", "-pthread"])
+
+
 @pytest.fixture
 def frame(stub: Path, tmp_path: Path) -> Frame:
     """Programs under the interposer, on the stub driver, with 1,024 MiB of one of its four devices."""

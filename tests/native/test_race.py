@@ -8,7 +8,7 @@ import pytest
 
 from hami_mock import machine
 from hami_native import Region
-from tests.native.harness import MIB, Frame, compile_c, device
+from tests.native.harness import MIB, Frame, device
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 
 LIMIT = 1024 * MIB
 BLOCK = 64 * MIB
-
-
-@pytest.fixture(scope="session")
-def race(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_c(tmp_path_factory.mktemp("race") / "race", "race.c", flags=["-ldl", "-pthread"])
 
 
 @pytest.fixture

@@ -140,6 +140,14 @@ def test_a_device_that_is_not_granted_gives_no_memory(frame: Frame, location: in
     assert outcome.said == [[[INVALID_DEVICE, 0, INVALID_DEVICE, INVALID_DEVICE], 1]]
 
 
+def test_a_place_of_a_kind_that_is_yet_to_come_is_charged(frame: Frame) -> None:
+    outcome = run(
+        frame.but(STUB_LATER_PLACE="99"), f"say(c.create({ALL}, 99)[0], c.charged(), c.create(1, 99)[0], c.create(1)[0])"
+    )
+
+    assert outcome.said == [[0, ALL, OOM, OOM]]
+
+
 @pytest.mark.parametrize("location", [0, 5, 99])
 def test_a_location_that_is_none_is_the_drivers_to_answer(frame: Frame, location: int) -> None:
     assert run(frame, f"say(c.create(1, {location})[0], c.charged())").said == [[INVALID_VALUE, 0]]

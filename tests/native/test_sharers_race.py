@@ -1,106 +1,13 @@
-"""Many processes at one limit by virtual memory, and processes that die while they hold or share it."""
+"""Processes that are killed while they share virtual memory."""
 
 from __future__ import annotations
 
-import struct
-from typing import TYPE_CHECKING, Any
-
 import pytest
 
-from tests.native.harness import LIMIT, MIB, Frame, compile_c
+from tests.native.harness import LIMIT, MIB, Frame
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-BLOCK = 64 * MIB
 GRANULE = 2 * MIB
 ALL = LIMIT // GRANULE
-
-
-@pytest.fixture(scope="session")
-def race(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return compile_c(tmp_path_factory.mktemp("race") / "race", "race.c", flags=["-ldl", "-pthread"])
-
-
-@pytest.fixture
-def by_mappings(frame: Frame) -> Frame:
-    return frame.but(RACE_BY="virtual")
-
-
-def run(frame: Frame, race: Path, *words: str) -> dict[str, Any]:
-    outcome = frame.execute(race, *words, seconds=1500)
-    assert (outcome.status, outcome.errors) == (0, "")
-    [said] = outcome.said
-    found: dict[str, Any] = said
-    return found
-
-
-def books(frame: Frame) -> tuple[int, int]:
-    """What the driver says is used of the granted device, and the most that ever was. It notices the dead when it is asked."""
-    frame.python("c = Cuda(); c.start(); c.memory()")
-    numbers = struct.unpack("8Q", frame.truth.read_bytes()[:64])
-    return numbers[1], numbers[5]
-
-
-def check_rounds(frame: Frame, race: Path, processes: int, rounds: int) -> None:
-    found = run(frame, race, "rounds", str(processes), str(rounds), str(BLOCK), str(LIMIT))
-
-    found.pop("fewest")
-    assert found == {"over": 0, "unfilled": 0, "failed": 0}
-    assert books(frame) == (0, LIMIT)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 8])
-def test_processes_that_race_fill_the_limit_and_never_pass_it(by_mappings: Frame, race: Path, processes: int) -> None:
-    check_rounds(by_mappings, race, processes, 20)
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("delay_us", [0, 50, 300])
-@pytest.mark.parametrize("processes", [2, 4, 8, 16, 32])
-def test_two_thousand_rounds_of_every_size(by_mappings: Frame, race: Path, processes: int, delay_us: int) -> None:
-    check_rounds(by_mappings.but(STUB_DELAY_US=str(delay_us)), race, processes, 200 if delay_us else 2000)
-
-
-def check_kills(frame: Frame, race: Path, kills: int, seed: int) -> None:
-    found = run(frame, race, "kill", str(kills), str(LIMIT), str(seed))
-
-    assert found["lost"] == 0
-    assert found["came"] > kills // 4
-    assert found["worst_s"] < 1.0
-    newcomer = frame.python(f"c = Cuda(); c.start(); say(c.code({LIMIT}), c.code(1))")
-    assert newcomer.said == [[0, 2]]
-
-
-@pytest.mark.slow
-def test_after_a_kill_at_any_moment_the_whole_share_is_back_at_once(by_mappings: Frame, race: Path) -> None:
-    check_kills(by_mappings, race, 40, seed=1)
-
-
-@pytest.mark.long
-def test_two_thousand_kills(by_mappings: Frame, race: Path) -> None:
-    check_kills(by_mappings, race, 2000, seed=7)
-
-
-def check_steps(frame: Frame, race: Path, every: int) -> None:
-    found = run(frame, race, "steps", str(every), str(LIMIT), "1")
-
-    assert found["late"] == 0
-    assert found["instructions"] > 800
-
-
-@pytest.mark.slow
-def test_a_kill_after_any_instruction_of_creating_mapping_and_unmapping_costs_nothing(by_mappings: Frame, race: Path) -> None:
-    check_steps(by_mappings, race, 97)
-
-
-@pytest.mark.long
-def test_a_kill_after_every_seventh_instruction_of_creating_mapping_and_unmapping_costs_nothing(
-    by_mappings: Frame, race: Path
-) -> None:
-    """Each one takes minutes: the driver's own are among them."""
-    check_steps(by_mappings, race, 7)
 
 
 # A creator shares one allocation after the other, two others open what they are sent and close it. One of them is killed at
