@@ -38,14 +38,14 @@ def health(session: Session, watch: bool, every: float, output: str) -> int:
     from hami_core.local.host import no_machine
 
     found = local.found(session.host)
-    faults = any(inventory.faults for inventory in session.host.inventories.values())
+    faults = [fault for inventory in session.host.inventories.values() for fault in inventory.faults]
     if not found.devices and not faults:
         raise no_machine(session.host)
     if watch:
         _tell(found.devices, output)
         _watch(session, found, every, output)
     if output == "json":
-        show_json({"machine": session.host.name, "devices": [asdict(one) for one in found.devices]})
+        show_json({"machine": session.host.name, "devices": [asdict(one) for one in found.devices], "faults": faults})
     else:
         show(Table(COLUMNS, [_row(one) for one in found.devices], title=f"machine {session.host.name}"))
     return SICK if faults or any(one.sick for one in found.devices) else 0

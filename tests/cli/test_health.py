@@ -65,6 +65,7 @@ def test_the_only_gpu_of_a_machine_that_is_lost_is_no_missing_device(on: OnMachi
     shown = node.hami("health", "-o", "json")
 
     assert (shown.status, shown.document["devices"]) == (1, [])
+    assert shown.document["faults"] == ["GPU 0 cannot be described: GPU is lost"]
     assert shown.stderr == "hami: nvidia: GPU 0 cannot be described: GPU is lost\n"
 
 

@@ -76,7 +76,10 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
         found["hami mock machines"].append(node.ask("mock", "machines"))
         _faults(on("a-machine.toml"), found)
         found["hami health"].append(node.ask("health"))
-        found["hami topology"].append(on("t4x4").ask("topology"))
+        four = on("t4x4")
+        found["hami topology"].append(four.ask("topology"))
+        four.hami("mock", "lose", "2")
+        found["hami health"].append(four.hami("health", "-o", "json").document)
     return found
 
 
