@@ -14,6 +14,9 @@ ENTRY_POINTS: Final = "hami"  # the group of entry points, and the project name 
 NODE_POLICY: Final = "hami.io/node-scheduler-policy"  # HAMi's key: binpack, spread
 DEVICE_POLICY: Final = "hami.io/gpu-scheduler-policy"  # HAMi's key, kept for every vendor's devices
 SCORING_WEIGHTS: Final = "hami.io/device-scoring-weights"  # HAMi's key: slot=1,core=1,memory=3
+PREPARED: Final = "hami.io/prepared"  # label of every pod that admission has prepared; its value is "true"
+TERM: Final = "hami.io/term"  # on a Binding, and so on its pod: under which leadership it was granted
+WAITING: Final = "hami.io/waiting"  # why a pod waits, for people
 DEVICE_CORDON: Final = "hami.io/device-cordon"  # HAMi's key, on nodes: ids of devices that get nothing new
 
 
@@ -37,6 +40,7 @@ LIMITS_HEADER: Final = "hami-limits 1"
 LIMITS_END: Final = "end"
 LIMITS_FILE: Final = "limits"
 LIMITS_PATH: Final = "/etc/hami/grant/limits"
+GRANT_FOLDER: Final = "/etc/hami/grant"  # where a container finds its limits file
 REGION_FOLDER: Final = "/var/lib/hami/region"
 
 
