@@ -6,6 +6,7 @@ No vendor's name stands here: those belong to the plugin that owns them.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Final
 
 ENTRY_POINTS: Final = "hami"  # the group of entry points, and the project name that pluggy greps for
@@ -15,6 +16,9 @@ NODE_POLICY: Final = "hami.io/node-scheduler-policy"  # HAMi's key: binpack, spr
 DEVICE_POLICY: Final = "hami.io/gpu-scheduler-policy"  # HAMi's key, kept for every vendor's devices
 SCORING_WEIGHTS: Final = "hami.io/device-scoring-weights"  # HAMi's key: slot=1,core=1,memory=3
 PREPARED: Final = "hami.io/prepared"  # label of every pod that admission has prepared; its value is "true"
+DEFAULTED: Final = "hami.io/defaulted"  # which amounts admission wrote where the user gave none; refusals say so
+WEBHOOK: Final = "hami.io/webhook"  # HAMi's label on namespaces and pods
+WEBHOOK_IGNORE: Final = "ignore"  # its value for those that admission does not prepare
 TERM: Final = "hami.io/term"  # on a Binding, and so on its pod: under which leadership it was granted
 WAITING: Final = "hami.io/waiting"  # why a pod waits, for people
 DEVICE_CORDON: Final = "hami.io/device-cordon"  # HAMi's key, on nodes: ids of devices that get nothing new
@@ -30,6 +34,11 @@ def visible_key(kind: str, container: str) -> str:
     return f"{kind}.hami.io/{container}"
 
 
+def defaulted_amount(container: str, resource: str, amount: int) -> str:
+    """One item of the comma list in DEFAULTED."""
+    return f"{container}:{resource}={amount}"
+
+
 def inventory_key(kind: str) -> str:
     """Annotation on a node that carries its devices of one kind."""
     return f"devices.hami.io/{kind}"
@@ -42,6 +51,16 @@ LIMITS_FILE: Final = "limits"
 LIMITS_PATH: Final = "/etc/hami/grant/limits"
 GRANT_FOLDER: Final = "/etc/hami/grant"  # where a container finds its limits file
 REGION_FOLDER: Final = "/var/lib/hami/region"
+PRELOAD_FILE: Final = "/etc/ld.so.preload"  # the loader's list of libraries that come first
+OWN_PATHS: Final = ("/etc/hami", "/var/lib/hami", PRELOAD_FILE)  # in a container that holds a share nobody else mounts there
+
+GRANT_VOLUME: Final = "hami-grant-"  # of a pod, one for each container that asks: its limits file, by the downward API
+
+
+def grant_volume(container: str) -> str:
+    """The volume's name, a DNS label. Long ones are cut and told apart by a hash: 63 letters, which no other has."""
+    name = f"{GRANT_VOLUME}{container}"
+    return name if len(name) < 63 else f"{name[:54]}-{sha256(container.encode()).hexdigest()[:8]}"
 
 
 def grant_id(uid: str, container: str) -> str:

@@ -17,7 +17,7 @@ from hami_core.quantity import whole
 from hami_core.wishes import NO_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from hami_core.model import Kind, Pod, Policy, Selector
     from hami_core.wishes import Keys
@@ -73,25 +73,29 @@ def parse(kind: Kind, pod: Pod, default: Policy, keys: Keys = NO_KEYS) -> tuple[
     if not asking:
         return ()
     policy, selectors, bound = wishes.policy(pod, default), wishes.selectors(pod, keys), wishes.numa_bind(pod, keys)
-    misspelt = wishes.misspelt(pod, keys)
-    found = (_request(kind, runs, asked, policy, selectors, bound) for runs, asked in asking)
+    misspelt, told = wishes.misspelt(pod, keys), wishes.defaulted(pod)
+    found = (_request(kind, runs, asked, policy, selectors, bound, told) for runs, asked in asking)
     return tuple(evolve(one, notes=(*misspelt, *one.notes)) for one in found) if misspelt else tuple(found)
 
 
 def admit(kind: Kind, pod: Pod) -> None:
     """Refuse what a user may not write, whether or not the pod asks for the kind: its own grant, or its own visible devices.
 
-    Whoever comes after would believe it. The one value that is let through is the reference to the grant that admission itself
-    writes. ValidationError: the annotation or variable, and what to do.
+    Whoever comes after would believe it. Two values are let through: the reference to the grant that admission itself writes,
+    and in a container that asks nothing the word for no device. ValidationError: the annotation or variable, and what to do.
     """
     for key in wishes.written(pod):
         if key.startswith((names.grant_key(""), names.visible_key(kind.name, ""))):
             raise ValidationError(key, "set by the pod", "this annotation is written by hami alone; remove it")
     for runs in containers(pod):
         for variable in runs.spec.get("env") or []:
-            if variable.get("name") == kind.visible_env and not _is_our_reference(kind, runs, variable):
+            if variable.get("name") == kind.visible_env and not _is_allowed(kind, runs, variable):
                 hint = f"devices are chosen by hami; ask for them by {kind.resources.count} and remove the variable"
                 raise ValidationError(kind.visible_env, _shown(variable), hint, _where(runs))
+
+
+def _is_allowed(kind: Kind, runs: Runs, variable: Mapping[str, Any]) -> bool:
+    return _is_our_reference(kind, runs, variable) or (variable.get("value") == kind.hidden and not _numbers(kind, runs))
 
 
 def _is_our_reference(kind: Kind, runs: Runs, variable: Mapping[str, Any]) -> bool:
@@ -114,7 +118,13 @@ def _numbers(kind: Kind, runs: Runs) -> dict[str, int]:
 
 
 def _request(
-    kind: Kind, runs: Runs, asked: Mapping[str, int], policy: Policy, selectors: tuple[Selector, ...], bound: str
+    kind: Kind,
+    runs: Runs,
+    asked: Mapping[str, int],
+    policy: Policy,
+    selectors: tuple[Selector, ...],
+    bound: str,
+    told: Collection[str],
 ) -> Request:
     count = _count(kind, runs, asked)
     memory, percent = _memory(kind, asked)
@@ -130,7 +140,7 @@ def _request(
         selectors=selectors,
         numa_bind=bound,
         options=(("priority", str(asked.get("priority", 1))),) if kind.resources.priority else (),
-        defaulted=_defaulted(asked),
+        defaulted=_defaulted(asked) | _told(kind, runs, asked, told) if told else _defaulted(asked),
         notes=_notes(kind, asked),
     )
 
@@ -207,6 +217,12 @@ def _defaulted(asked: Mapping[str, int]) -> frozenset[str]:
     if "memory" not in asked and "memory_percent" not in asked:
         fields.add("memory")
     return frozenset(fields)
+
+
+def _told(kind: Kind, runs: Runs, asked: Mapping[str, int], told: Collection[str]) -> frozenset[str]:
+    """Those that admission has written: explicit now, and still nobody's choice."""
+    written = {role: names.defaulted_amount(runs.name, getattr(kind.resources, role), asked[role]) for role in asked}
+    return frozenset(role for role in ("count", "memory", "cores") if written.get(role) in told)
 
 
 def _notes(kind: Kind, asked: Mapping[str, int]) -> tuple[str, ...]:

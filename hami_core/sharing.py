@@ -25,11 +25,12 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 WORD = "|".join(DEVICE_POLICIES)
+SCHEDULER = Form(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "a name of lower-case letters, digits, dots and dashes")
 
 
 @frozen
 class CoreSettings:
-    """What a pod gets that names no policy of its own, by HAMi's names and defaults; and how long a driver may take."""
+    """What a pod gets that names no policy of its own, by HAMi's names and defaults; who schedules it; a driver's patience."""
 
     node_policy: str = setting(
         "scheduler.defaultSchedulerPolicy.nodeSchedulerPolicy",
@@ -42,6 +43,13 @@ class CoreSettings:
         "spread",
         "Which of several fitting devices of a node is taken; `docs/policies.md` says what each word does.",
         form=Form(rf"\s*({WORD})\s*(,\s*({WORD})\s*)*", f"one or more of {', '.join(DEVICE_POLICIES)}, separated by commas"),
+    )
+    scheduler_name: str = setting(
+        "schedulerName",
+        "hami-scheduler",
+        "The name under which pods find hami's scheduler: admission writes it into pods that ask for a share, and the "
+        "kube-scheduler beside the extender answers to it.",
+        form=SCHEDULER,
     )
     driver_deadline: float = setting(
         "driver.deadlineSeconds",

@@ -157,6 +157,11 @@ def misspelt(pod: Pod, keys: Keys) -> tuple[str, ...]:
     return tuple(f"the annotation {key} has no effect; did you mean {found[0]}?" for key, found in near if found)
 
 
+def defaulted(pod: Pod) -> Collection[str]:
+    """What admission says that it wrote where the user gave nothing (``names.defaulted_amount``)."""
+    return _words(str(written(pod).get(names.DEFAULTED, "")))
+
+
 def cordoned(node_annotations: Mapping[str, Any]) -> Collection[str]:
     """The ids of the devices that a node's operator has taken out of service; spaces and empty items are nothing."""
     return frozenset(_words(str(node_annotations.get(names.DEVICE_CORDON, ""))))

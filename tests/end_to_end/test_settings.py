@@ -10,9 +10,11 @@ import pytest
 
 from hami_core import decision, plugins, settings, table
 from hami_core.cli.session import Session
+from hami_core.errors import ValidationError
 from hami_core.model import Capacity
 from hami_mock import machine
 from tests.cli.command import MIB, PROBE, a_container, a_pod, room, seen
+from tests.webhook import door
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,7 @@ class Proof(Protocol):
     def __call__(self, on: OnMachine) -> None: ...
 
 
-OURS = ("core", "mock", "nvidia")
+OURS = ("core", "mock", "nvidia", "webhook")
 T4 = 15360
 LIMITS = ("sh", "-c", "cat $HAMI_LIMITS")
 PROOFS: dict[str, Proof] = {}
@@ -380,6 +382,26 @@ def a_pod_without_a_policy_is_placed_by_the_default_of_nodes(on: OnMachine) -> N
 
 
 # --- How a driver is asked, and when a device is sick -------------------------------------------------------------------
+
+
+@proves("schedulerName", "scheduler.forceOverwriteDefaultScheduler")
+def a_pod_that_leaves_its_scheduler_open_goes_to_the_one_of_this_name(on: OnMachine) -> None:
+    pod = door.asking(gpumem=3000)
+
+    named = door.prepared(pod, {"schedulerName": "gpu-scheduler"})
+    left = door.prepared(pod, {"scheduler.forceOverwriteDefaultScheduler": False})
+
+    assert (named["spec"]["schedulerName"], left["spec"]["schedulerName"]) == ("gpu-scheduler", "default-scheduler")
+
+
+@proves("scheduler.admissionWebhook.refusePrivileged")
+def a_privileged_pod_with_a_share_is_admitted_where_that_is_allowed(on: OnMachine) -> None:
+    pod = door.asking(gpumem=3000)
+    pod["spec"]["hostPID"] = True
+
+    with pytest.raises(ValidationError, match="hostPID"):
+        door.review(pod)
+    assert door.review(pod, {"scheduler.admissionWebhook.refusePrivileged": False}).patch
 
 
 @proves("driver.deadlineSeconds")
