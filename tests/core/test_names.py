@@ -19,6 +19,21 @@ def test_annotation_keys() -> None:
     assert names.DEVICE_POLICY == "hami.io/gpu-scheduler-policy"
 
 
+def test_keys_of_admission() -> None:
+    assert names.PREPARED == "hami.io/prepared"
+    assert names.WEBHOOK == "hami.io/webhook"
+    assert names.DEFAULTED == "hami.io/defaulted"
+    assert names.defaulted_amount("train", "acme.example/memory", 5000) == "train:acme.example/memory=5000"
+
+
+@given(st.from_regex(r"\A[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?\Z"), st.from_regex(r"\A[a-z0-9]([-a-z0-9]{45,61}[a-z0-9])\Z"))
+def test_grant_volumes_of_two_containers_are_two_labels_of_kubernetes(one: str, other: str) -> None:
+    found = {names.grant_volume(one), names.grant_volume(other)}
+
+    assert len(found) == len({one, other})
+    assert all(len(name) <= 63 and name[-1].isalnum() for name in found)
+
+
 def test_the_limits_file() -> None:
     assert (names.LIMITS_HEADER, names.LIMITS_END) == ("hami-limits 1", "end")
     assert names.LIMITS_PATH == "/etc/hami/grant/limits"

@@ -209,6 +209,23 @@ def test_the_reference_that_admission_itself_writes_is_let_through_for_the_same_
         requests.admit(ACME, a_pod(a_container("other", env=[reference])))
 
 
+def test_only_a_container_that_asks_for_nothing_may_say_that_it_sees_no_device() -> None:
+    hidden = [{"name": "ACME_VISIBLE", "value": "void"}]
+
+    requests.admit(ACME, a_pod(a_container(limits={}, env=hidden)))
+    with pytest.raises(ValidationError, match="ACME_VISIBLE: void"):
+        requests.admit(ACME, a_pod(a_container(limits={CARD: 1}, env=hidden)))
+
+
+def test_an_amount_that_admission_wrote_still_counts_as_left_to_the_defaults() -> None:
+    told = {names.DEFAULTED: f"main:{MEMORY}=5000,main:{CARD}=2"}
+    pod = a_pod(a_container(limits={CARD: 1, MEMORY: 5000, CORES: 30}), annotations=told)
+
+    (request,) = requests.parse(ACME, pod, POLICY)
+
+    assert request.defaulted == {"memory"}
+
+
 _GARBAGE = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6) | st.sampled_from(("3k", "1e3", "2", "3Gi")),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),

@@ -16,8 +16,8 @@ def test_the_expression_names_every_resource_variable_and_key_that_is_ours() -> 
     assert condition == {
         "name": "ours",
         "expression": (
-            "(object.?spec.?containers.orValue([]) + object.?spec.?initContainers.orValue([]) "
-            "+ object.?spec.?ephemeralContainers.orValue([])).exists(one, "
+            "((object.?spec.?containers.orValue(null) == null ? [] : object.spec.containers) "
+            "+ object.?spec.?initContainers.orValue([]) + object.?spec.?ephemeralContainers.orValue([])).exists(one, "
             f"one.?resources.?limits.orValue({{}}).exists(name, name in {resources}) "
             f"|| one.?resources.?requests.orValue({{}}).exists(name, name in {resources}) "
             '|| one.?env.orValue([]).exists(variable, variable.name in ["MOCK_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"])) '

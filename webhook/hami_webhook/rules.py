@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 ANNOTATIONS = (names.TERM, names.WAITING)
 ANNOTATION_PREFIXES = (names.grant_key(""), names.inventory_key(""))  # and one for each kind
 
-_CONTAINERS = " + ".join(
-    f"object.?spec.?{which}.orValue([])" for which in ("containers", "initContainers", "ephemeralContainers")
+_CONTAINERS = (
+    "(object.?spec.?containers.orValue(null) == null ? [] : object.spec.containers)"  # the API server looks after us
+    " + object.?spec.?initContainers.orValue([]) + object.?spec.?ephemeralContainers.orValue([])"
 )
 
 
