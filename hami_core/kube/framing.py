@@ -1,0 +1,100 @@
+"""Where chunks and lines end, in bytes that arrive in pieces of any size. Pure; nothing here reads from anywhere.
+
+Both take what has arrived and give what is complete. A piece is copied once, however many pieces a line is made of.
+"""
+
+from __future__ import annotations
+
+SIZE_LINE = 4096  # bytes that the line with a chunk's size may have, its extensions included
+LINE = 64 << 20  # bytes of one line; etcd keeps no object of more than a few MiB
+
+
+class Chunks:
+    """The payload of HTTP's chunked coding (RFC 9112, 7.1). ``finished``: the last chunk was seen; trailers stay unread."""
+
+    def __init__(self) -> None:
+        self.finished = False
+        self._left = 0  # bytes of the present chunk that are still to come
+        self._skip = 0  # bytes of the end of line behind it
+        self._rest = b""  # a size line's beginning
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in what has arrived. ValueError: this is no chunked coding."""
+        data, self._rest = self._rest + data, b""
+        payload: list[bytes] = []
+        at = 0
+        while at < len(data) and not self.finished:
+            at = self._take(data, at, payload) if self._left else self._size(data, at)
+        return b"".join(payload)
+
+    def _take(self, data: bytes, at: int, payload: list[bytes]) -> int:
+        piece = data[at : at + self._left]
+        payload.append(piece)
+        self._left -= len(piece)
+        self._skip = 0 if self._left else 2
+        return at + len(piece)
+
+    def _size(self, data: bytes, at: int) -> int:
+        while self._skip and at < len(data):
+            if data[at] != b"\r\n"[2 - self._skip]:
+                raise ValueError("no end of line behind a chunk")
+            at, self._skip = at + 1, self._skip - 1
+        end = data.find(b"\r\n", at)
+        if end < 0:
+            self._rest = data[at:]
+            if len(self._rest) > SIZE_LINE:
+                raise ValueError("a chunk without a size")
+            return len(data)
+        self._left = int(data[at:end].partition(b";")[0], 16)
+        if self._left < 0:
+            raise ValueError("a chunk of a negative size")
+        self.finished = self._left == 0
+        return end + 2
+
+
+class Counted:
+    """A payload of known length, or, with ``length`` None, one that ends with the connection."""
+
+    def __init__(self, length: int | None) -> None:
+        self._left = length
+        self.finished = length == 0
+
+    def feed(self, data: bytes) -> bytes:
+        """The payload in what has arrived."""
+        if self._left is None:
+            return data
+        payload = data[: self._left]
+        self._left -= len(payload)
+        self.finished = self._left == 0
+        return payload
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether the end of the connection is the end of the payload."""
+        return self._left is None
+
+
+class Lines:
+    """Lines of a stream, without their ends."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[bytes]:
+        """The lines that are complete now; an empty line is none. ValueError: a line without end."""
+        first, *others = data.split(b"\n")
+        self._pieces.append(first)
+        if not others:
+            self._size += len(first)
+            if self._size > LINE:
+                raise ValueError(f"a line of more than {LINE} bytes")
+            return []
+        lines = [b"".join(self._pieces), *others[:-1]]
+        self._pieces, self._size = [others[-1]], len(others[-1])
+        return [line for line in lines if line]
+
+    @property
+    def pending(self) -> bool:
+        """Whether a line has begun and not ended."""
+        return any(self._pieces)

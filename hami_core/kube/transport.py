@@ -1,0 +1,148 @@
+"""urllib3's connections with two more promises: an answer is there by its deadline, and a stream gives whatever has arrived.
+
+``http.client`` has a timeout for each read alone: a server that sends a byte now and then is waited for without end. And it
+reads a chunked stream chunk by chunk, where a watch has a chunk for each event and thousands may have arrived.
+"""
+
+from __future__ import annotations
+
+import io
+import ssl
+import time
+from http.client import HTTPResponse, IncompleteRead
+from select import POLLIN, poll
+from typing import TYPE_CHECKING, Any, Final
+
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connection import HTTPConnection, HTTPSConnection
+
+from hami_core.kube.framing import Chunks, Counted
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Iterator
+
+TICK: Final = 0.25  # seconds: how soon a thread that waits for the next bytes looks up
+PIECE: Final = 64 << 10  # bytes asked of a socket at once
+BATCH: Final = 1 << 20  # bytes after which what has arrived is handed on, though more is there
+
+
+class Deadline(io.RawIOBase):
+    """The reading side of a socket until a moment; ``until`` None: nothing is read any more."""
+
+    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
+        self._raw, self._sock = raw, sock
+        limit = sock.gettimeout()
+        self.until: float | None = None if limit is None else time.monotonic() + limit
+        self.spent = False
+
+    def readable(self) -> bool:
+        """As io asks."""
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        """What comes in time, or TimeoutError."""
+        if self.spent:
+            return None
+        if self.until is not None:
+            left = self.until - time.monotonic()
+            if left <= 0:
+                raise TimeoutError("the answer was not there by its deadline")
+            self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        """With its socket's file."""
+        self._raw.close()
+        super().close()
+
+
+class Answer(HTTPResponse):
+    """An answer whose headers and body must be there within the timeout that its socket has when the wait begins."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
+        super().__init__(sock, *args, **kwargs)
+        self._sock = sock
+        self._pace = Deadline(self.fp.detach(), sock)
+        self.fp = io.BufferedReader(self._pace)
+
+    def arriving(self, patience: float) -> Iterator[bytes]:
+        """The body in pieces, each all that has arrived, or b"" after a TICK without any; TimeoutError after ``patience``.
+
+        In place of ``read``, and up to the end of the connection's life: it is not usable for a further request.
+        """
+        coding = Chunks() if self.chunked else Counted(self.length)
+        self._pace.spent = True
+        data, alive = self.fp.peek(), True
+        heard = time.monotonic()
+        while True:
+            if data:
+                heard = time.monotonic()
+                yield coding.feed(data)
+            if coding.finished:
+                return
+            if not alive:
+                return self._ended(coding)
+            if not data:
+                self._wait(heard + patience)
+                yield b""
+            data, alive = _arrived(self._sock)
+
+    def _wait(self, until: float) -> None:
+        if time.monotonic() > until:
+            raise TimeoutError("nothing came for too long")
+        waiting = poll()
+        waiting.register(self._sock, POLLIN)
+        waiting.poll(TICK * 1000)
+
+    def _ended(self, coding: Chunks | Counted) -> None:
+        if isinstance(coding, Chunks) or not coding.open_ended:
+            raise IncompleteRead(b"")
+
+
+def _arrived(sock: socket.socket) -> tuple[bytes, bool]:
+    """What a socket has at hand, and whether its other side still sends. A TLS socket gives one record at a time."""
+    sock.settimeout(0)
+    pieces: list[bytes] = []
+    size = 0
+    while size < BATCH:
+        try:
+            piece = sock.recv(PIECE)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            break
+        if not piece:
+            return b"".join(pieces), False
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces), True
+
+
+class PlainConnection(HTTPConnection):
+    """Over TCP."""
+
+    response_class = Answer
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        """Send, with the time that this request has: the last answer has left the socket what remained of its own."""
+        if self.sock is not None:
+            self.sock.settimeout(self.timeout)
+        super().request(*args, **kwargs)
+
+
+class SecureConnection(PlainConnection, HTTPSConnection):
+    """Over TLS."""
+
+
+class PlainPool(HTTPConnectionPool):
+    """Of PlainConnection."""
+
+    ConnectionCls = PlainConnection
+
+
+class SecurePool(HTTPSConnectionPool):
+    """Of SecureConnection."""
+
+    ConnectionCls = SecureConnection
+
+
+POOLS: Final = {"http": PlainPool, "https": SecurePool}
