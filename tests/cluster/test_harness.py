@@ -175,18 +175,15 @@ def test_a_paused_part_does_not_answer_until_it_is_resumed(a_control_plane: Star
     assert "default" in plane.kubectl("get", "ns")
 
 
-def test_two_schedulers_have_a_host_name_each(a_control_plane: StartsControlPlanes) -> None:
+def test_a_scheduler_holds_the_lease_under_the_host_name_it_was_given(a_control_plane: StartsControlPlanes) -> None:
     plane = a_control_plane(options=BARE)
-    names = {host: plane.start_scheduler(name=host, host=host) for host in ("alpha", "beta")}
+    elect = {"leaderElection": {"leaderElect": True, "resourceName": "held", "resourceNamespace": "kube-system"}}
+    plane.start_scheduler(elect, name="first", host="alpha", user="admin")
+    lease = "get lease held -n kube-system --ignore-not-found -o jsonpath={.spec.holderIdentity}".split()
 
-    seen = {
-        host: subprocess.run(
-            ["nsenter", f"--uts=/proc/{one.pid}/ns/uts", "hostname"], check=True, capture_output=True, text=True
-        )
-        for host, one in names.items()
-    }
+    wait_for(lambda: plane.kubectl(*lease), "elected")
 
-    assert {host: done.stdout.strip() for host, done in seen.items()} == {"alpha": "alpha", "beta": "beta"}
+    assert plane.kubectl(*lease).startswith("alpha_")
 
 
 OWNER = """

@@ -16,7 +16,6 @@ from hami_core.errors import UserError
 from hami_core.testing.cluster import building
 from hami_core.testing.cluster.modules import ETCD, KWOK, Module, kubernetes, versions
 
-NEWEST = "1.37.2"
 ASSETS = "KUBEBUILDER_ASSETS"
 Note = Callable[[str], None]
 

@@ -68,7 +68,7 @@ def _build(module: Module, programs: Sequence[str], into: Path, note: Note) -> N
 
 def _compile(go: _Go, module: Module, programs: Sequence[str], packages: Sequence[str], out: Path, note: Note) -> None:
     """The linker is told one file if there is one program: etcd's package is called server."""
-    note(f"{module}: {', '.join(programs)} are built from source, once; sources are fetched first")
+    note(f"{module}: {', '.join(programs)}: built from source, once; the sources are fetched first")
     start = time.monotonic()
     total = sum(1 for _ in go.lines("list", "-deps", *packages))
     stamps = " ".join(f"-X {variable}={value}" for variable, value in module.stamps)

@@ -18,6 +18,7 @@ CLUSTER_IPS = "10.96.0.0/16"
 ISSUER = "https://kubernetes.default.svc"
 LONG = 100 << 10  # MiB of log before it is turned over: never, as readers follow one file
 
+AUDIT_POLICY_FILE, AUDIT_LOG = "audit-policy.yaml", "audit.log"
 ADMIN, ADMINS = "admin", "system:masters"
 
 # Bodies where they tell what was decided about a pod; elsewhere who did what to which object.
@@ -42,6 +43,7 @@ class Options:
     controllers: bool = True  # kube-controller-manager: service accounts, Deployments, Jobs, garbage collection
     kwok: bool = True  # nodes that are only objects, kept ready, whose pods run
     node_lifecycle: bool = False  # taints and evictions for nodes without a heartbeat; then kwok's heart beats
+    audit: bool = True  # the audit log; a benchmark does without
     admission: tuple[str, ...] = ()  # admission plugins beside those that are on by default
     api_arguments: tuple[str, ...] = ()  # further words for kube-apiserver
 
@@ -93,11 +95,14 @@ def apiserver(
         "--max-mutating-requests-inflight=0",
         *([f"--enable-admission-plugins={','.join(options.admission)}"] if options.admission else []),
         *([f"--disable-admission-plugins={','.join(off)}"] if off else []),
-        f"--audit-policy-file={folder / 'audit-policy.yaml'}",
-        f"--audit-log-path={folder / 'audit.log'}",
-        f"--audit-log-maxsize={LONG}",
+        *(_audit(folder) if options.audit else ()),
         *options.api_arguments,
     )
+
+
+def _audit(folder: Path) -> tuple[str, ...]:
+    files = (f"--audit-policy-file={folder / AUDIT_POLICY_FILE}", f"--audit-log-path={folder / AUDIT_LOG}")
+    return (*files, f"--audit-log-maxsize={LONG}")
 
 
 def controller_manager(

@@ -23,6 +23,7 @@ from hami_core.errors import HamiError
 from hami_core.testing.cluster import audit, binaries, commands, folders
 from hami_core.testing.cluster.certificates import Certificates
 from hami_core.testing.cluster.commands import ADMIN, ADMINS, Options
+from hami_core.testing.cluster.modules import NEWEST
 from hami_core.testing.cluster.ports import LOOPBACK, Ports
 from hami_core.testing.cluster.programs import Program
 
@@ -49,7 +50,7 @@ class ControlPlane:
 
     def __init__(
         self,
-        version: str = binaries.NEWEST,
+        version: str = NEWEST,
         *,
         options: Options = ORDINARY,
         parent: Path | None = None,
@@ -72,7 +73,7 @@ class ControlPlane:
         self._folder = folders.Folder(self._parent)
         try:
             self._certificates = Certificates(self.folder / "certificates")
-            self._write("audit-policy.yaml", commands.AUDIT_POLICY)
+            self._write(commands.AUDIT_POLICY_FILE, commands.AUDIT_POLICY)
             self._start_store(found)
             self._start_others(found)
         except BaseException:
@@ -285,7 +286,7 @@ class ControlPlane:
     @property
     def audit_log(self) -> Path:
         """One JSON object a line, of every request that was answered."""
-        return self.folder / "audit.log"
+        return self.folder / commands.AUDIT_LOG
 
     def audited(self) -> Iterator[Entry]:
         """The entries of the audit log so far."""

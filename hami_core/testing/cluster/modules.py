@@ -13,6 +13,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+NEWEST = "1.37.2"
 FOLDER = Path(__file__).with_name("go")
 PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
 COMPONENT = "k8s.io/component-base/version"
