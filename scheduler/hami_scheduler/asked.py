@@ -1,0 +1,69 @@
+"""What kube-scheduler's pod asks of us, read from its raw object."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from hami_core import decision
+from hami_core.errors import ValidationError
+from hami_scheduler import grants
+
+if TYPE_CHECKING:
+    from pluggy import HookRelay
+
+    from hami_core.decision import Ask
+    from hami_core.plugins import Catalogue
+    from hami_core.settings import Settings
+
+
+@frozen
+class Asked:
+    """A pod, as far as we decide about it. ``asks`` empty: it asks nothing of ours."""
+
+    uid: str
+    namespace: str
+    name: str
+    version: str  # of the object that was read: an annotation may be changed while the pod waits
+    asks: tuple[Ask, ...]
+    annotated: int  # bytes of the annotations that the pod has
+
+
+def version(pod: Mapping[str, Any]) -> str:
+    """While it is the same, so is the pod. Empty: nobody says."""
+    return _word(_meta(pod), "resourceVersion")
+
+
+def uid(pod: Mapping[str, Any]) -> str:
+    """Whose pod it is. Empty: it is no pod of a cluster's yet."""
+    return _word(_meta(pod), "uid")
+
+
+def read(hook: HookRelay, catalogue: Catalogue, settings: Settings, pod: Mapping[str, Any]) -> Asked:
+    """ValidationError: the pod asks for what cannot be meant."""
+    meta = _meta(pod)
+    annotations = meta.get("annotations") or {}
+    return Asked(
+        uid=_word(meta, "uid"),
+        namespace=_word(meta, "namespace"),
+        name=_word(meta, "name"),
+        version=_word(meta, "resourceVersion"),
+        asks=decision.ask(hook, catalogue, settings, pod),
+        annotated=grants.size(annotations) if isinstance(annotations, Mapping) else 0,
+    )
+
+
+def _meta(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    meta = pod.get("metadata") or {}
+    if not isinstance(meta, Mapping):
+        raise ValidationError("metadata", meta, "give an object")
+    return meta
+
+
+def _word(meta: Mapping[str, Any], key: str) -> str:
+    word = meta.get(key) or ""
+    if not isinstance(word, str):
+        raise ValidationError(f"metadata.{key}", word, "give a text")
+    return word

@@ -1,0 +1,172 @@
+"""From a pod to the nodes that are kept for it: judged, ranked, checked against the quota; and to its place on one of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from attrs import frozen
+
+from hami_core import decision, explain
+from hami_core.model import Holding
+from hami_scheduler import bounds, filtering, quota
+from hami_scheduler.filtering import CLOSED, QUOTA, Offer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from pluggy import HookRelay
+
+    from hami_core.decision import Ask, Verdict
+    from hami_core.model import Mask, Share
+    from hami_scheduler.asked import Asked
+    from hami_scheduler.filtering import Filtered
+    from hami_scheduler.state import State
+
+TRIES = 512
+"""Nodes on which a pod is placed for trial in one filter, where a quota lies between the least and the most it could take."""
+
+
+@frozen(eq=False)
+class Choice:
+    """What filter answers, the ranks of the nodes that are kept, and the pod's shares on the first of them."""
+
+    filtered: Filtered
+    ranks: Sequence[float] = ()
+    shares: tuple[Share, ...] = ()
+
+
+def choose(hook: HookRelay, state: State, asked: Asked, names: Sequence[str], most: int) -> Choice:
+    """The ``most`` best of the offered nodes (0: all that fit). The pod itself holds nothing yet. Changes nothing."""
+    tables, rows = state.tables, state.rows
+    verdicts = [decision.judge(hook, one, tables) for one in asked.asks]
+    within, codes = _limited(state, asked, verdicts)
+    offer = Offer.of(names, rows)
+    own = offer.codes(codes)
+    fitting = filtering.fitting(offer, own)
+    if not len(fitting):
+        return _nothing(state, asked, filtering.refused(names, own))
+    ranks = _ranks(hook, state, asked, verdicts)
+    kept, shares = _kept(hook, state, asked, _ordered(fitting, ranks, within, rows.order, most), within, most or len(fitting))
+    if not kept:
+        own[np.isin(offer.rows, fitting)] = QUOTA
+        return _nothing(state, asked, filtering.refused(names, own))
+    return Choice(filtering.Filtered(tuple(rows.nodes[row] for row in kept), {}), ranks[kept].tolist(), shares)
+
+
+def _limited(state: State, asked: Asked, verdicts: Sequence[Verdict]) -> tuple[Mask | None, NDArray[np.int8]]:
+    """All rows' codes, closed nodes and the quota regarded; and where the quota is surely kept. None: there is no quota."""
+    _, codes = filtering.combined(verdicts)
+    codes = codes.copy()
+    within: Mask | None = None
+    for one, verdict in zip(asked.asks, verdicts, strict=True):
+        if limits := state.quotas.limits(asked.namespace, one.kind.name):
+            used = state.used(asked.namespace, one.kind.name)
+            sure, over = bounds.surely(one, verdict, state.tables, limits, used)
+            within = sure if within is None else within & sure
+            codes[(codes == filtering.FITS) & over] = QUOTA
+    for node in state.closed:
+        row = state.rows.of.get(node)
+        if row is not None:
+            codes[row] = CLOSED
+    return within, codes
+
+
+def _ranks(hook: HookRelay, state: State, asked: Asked, verdicts: Sequence[Verdict]) -> NDArray[np.float64]:
+    ranks = [decision.rank(hook, one, state.tables, verdict) for one, verdict in zip(asked.asks, verdicts, strict=True)]
+    return ranks[0] if len(ranks) == 1 else np.sum(ranks, axis=0)
+
+
+def _ordered(
+    fitting: NDArray[np.int64], ranks: NDArray[np.float64], within: Mask | None, order: NDArray[np.int64], most: int
+) -> NDArray[np.int64]:
+    """The best first; all of them where the quota may still drop some."""
+    sure = within is None or bool(within[fitting].all())
+    return filtering.best(fitting, ranks, order, most if sure else 0)
+
+
+def _kept(
+    hook: HookRelay, state: State, asked: Asked, ordered: NDArray[np.int64], within: Mask | None, most: int
+) -> tuple[list[int], tuple[Share, ...]]:
+    """The first nodes that keep the quota, and the shares on the first of all."""
+    kept: list[int] = []
+    first: tuple[Share, ...] = ()
+    for row in _tried(ordered, within):
+        sure = within is None or bool(within[row])
+        if not kept or not sure:
+            placed = place(hook, state, asked, row)
+            if isinstance(placed, str):
+                continue
+            first = first or placed
+        kept.append(row)
+        if len(kept) == most:
+            break
+    return kept, first
+
+
+def _tried(ordered: NDArray[np.int64], within: Mask | None) -> Iterator[int]:
+    """All nodes of which the quota is sure, and the first of the others."""
+    tries = TRIES
+    for row in ordered.tolist():
+        if within is None or within[row]:
+            yield row
+        elif tries:
+            tries -= 1
+            yield row
+
+
+def place(hook: HookRelay, state: State, asked: Asked, row: int) -> tuple[Share, ...] | str:
+    """The pod's shares on one node as it is now, or why it cannot be there."""
+    shares: list[Share] = []
+    for one in asked.asks:
+        placed = decision.place(hook, one, state.tables, row)
+        if not placed:
+            return _refusal(one, state, row)
+        shares += placed
+    return refused_by_quota(state, asked.namespace, shares) or tuple(shares)
+
+
+def refused_by_quota(state: State, namespace: str, shares: Sequence[Share]) -> str:
+    """Why the namespace may not take these too; empty if it may."""
+    for kind, taken in quota.amounts(shares).items():
+        limits = state.quotas.limits(namespace, kind)
+        if limits and (why := quota.refusal(limits, state.used(namespace, kind), taken, namespace)):
+            return why
+    return ""
+
+
+def _refusal(one: Ask, state: State, row: int) -> str:
+    """In the words of the first way: nearly always there is no other."""
+    splitting, requests = one.ways[0][0]
+    return explain.refusal(one.kind, requests, state.tables[one.kind.name, splitting.name].row(row)) or filtering.OTHER
+
+
+def _nothing(state: State, asked: Asked, failed: dict[str, str]) -> Choice:
+    """No node is kept. Where a node's inventory cannot be read, that is why."""
+    kinds = {one.kind.name for one in asked.asks}
+    for node, faults in state.inventory_faults.items():
+        if node in failed and kinds & faults.keys():
+            failed[node] = filtering.phrase(filtering.UNREADABLE)
+    quota_phrase = filtering.phrase(QUOTA)
+    told = _quota_sentence(state, asked) if quota_phrase in failed.values() else ""
+    return Choice(filtering.Filtered((), failed, filtering.why(failed, told)))
+
+
+def _quota_sentence(state: State, asked: Asked) -> str:
+    """The limits that stand in the way, by what is used of them."""
+    for one in asked.asks:
+        for limit in state.quotas.limits(asked.namespace, one.kind.name):
+            if limit.fault:
+                return limit.fault
+    return "; ".join(
+        f'ResourceQuota "{asked.namespace}/{limit.quota}": {limit.key}: {limit.amount}{limit.unit} allowed, '
+        f"{state.used(asked.namespace, one.kind.name)[quota.ROLES.index(limit.role)]}{limit.unit} used"
+        for one in asked.asks
+        for limit in state.quotas.limits(asked.namespace, one.kind.name)
+    )
+
+
+def holding(asked: Asked, shares: tuple[Share, ...]) -> Holding:
+    """What the pod holds with these shares."""
+    return Holding(asked.uid, asked.name, asked.namespace, shares)
