@@ -1,0 +1,139 @@
+"""uvicorn's HTTP protocol with an end to everything: headers and bodies that come too slowly, and too many of anything.
+
+What uvicorn 0.54 leaves open with httptools: a connection that never finishes its headers or body lives for ever, and headers
+have no greatest length. A client that is cut off has had its time; one that can still listen is told why, as JSON.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+
+@frozen
+class Limits:
+    """What one server gives its clients. Times in seconds, sizes in bytes."""
+
+    handshake: float = 5.0  # for TLS
+    headers: float = 5.0  # from the first byte of a request, or from the beginning of a connection
+    request: float = 15.0  # from the first byte to the last
+    exchange: float = 60.0  # from the first byte of a request to the end of its answer
+    idle: int = 120  # between requests; longer than Go's clients keep a connection, so that they end it and not we
+    header_bytes: int = 32 << 10
+    connections: int = 512
+
+
+class Patient(HttpToolsProtocol):
+    """One connection. Its deadline is that of what it waits for: headers, the rest of a request, the end of its answer."""
+
+    def __init__(self, *words: Any, limits: Limits, **named: Any) -> None:
+        super().__init__(*words, **named)
+        self.limits = limits
+        self._deadline: asyncio.TimerHandle | None = None
+        self._in_headers = False
+        self._header_bytes = 0
+        self._ending = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take it, unless there are too many."""
+        super().connection_made(transport)
+        if len(self.connections) > self.limits.connections:
+            transport.abort()
+            return
+        self._wait(self.limits.headers, self._cut)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget its deadlines."""
+        self._wait(None)
+        super().connection_lost(exc)
+        self._unset_keepalive_if_required()
+
+    def data_received(self, data: bytes) -> None:
+        """Count what comes before a body does: a request line and headers without end would fill the memory."""
+        if self.transport.is_closing():
+            return
+        self._header_bytes += len(data)
+        super().data_received(data)
+        if self._in_headers and self._header_bytes > self.limits.header_bytes:
+            self.refuse(431, f"a request's headers have at most {self.limits.header_bytes >> 10} KiB")
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for headers."""
+        super().on_message_begin()
+        self._in_headers, self._header_bytes = True, 0
+        if not self._is_busy():
+            self._wait(self.limits.headers, self._late)
+
+    def on_headers_complete(self) -> None:
+        """Begin to wait for the body."""
+        self._in_headers = False
+        super().on_headers_complete()
+        if self._ending:
+            self.cycle.keep_alive = False
+        if not self.pipeline:
+            self._wait(self.limits.request, self._late)
+
+    def on_message_complete(self) -> None:
+        """Begin to wait for our own answer to be taken."""
+        super().on_message_complete()
+        if self._is_busy() and not self.pipeline:
+            self._wait(self.limits.exchange, self._cut)
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request; for the rest of this one, which nobody wants any more; or for what is sent to be taken."""
+        super().on_response_complete()
+        if self.transport.is_closing() or self.cycle.more_body:
+            self._wait(self.limits.headers, self._cut)
+        else:
+            self._wait(self.limits.exchange if self._is_busy() else None, self._cut)
+
+    def shutdown(self) -> None:
+        """End after the request that has begun, or now if none has."""
+        self._ending = True
+        if not self._in_headers:
+            super().shutdown()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """End an idle connection at once: closing waits for the client to take what it never took."""
+        self._cut()
+
+    def send_400_response(self, msg: str) -> None:
+        """Say that this is no HTTP."""
+        self.refuse(400, msg)
+
+    def refuse(self, status: int, sentence: str) -> None:
+        """Answer in place of the application, and end the connection. Nothing is put in the middle of another answer."""
+        if self._is_busy() and (self.cycle.response_started or self._in_headers or self.pipeline):
+            self._cut()
+        elif not self.transport.is_closing():
+            body = b'{"error":"%s"}' % sentence.encode()
+            head = b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n" % len(body)
+            self.transport.write(STATUS_LINE[status] + head + body)
+            self.transport.close()
+            self._wait(self.limits.headers, self._cut)
+
+    def _is_busy(self) -> bool:
+        """Whether an answer is owed."""
+        cycle: RequestResponseCycle | None = self.cycle  # uvicorn's own type forgets that there is none at first
+        return cycle is not None and not cycle.response_complete
+
+    def _late(self) -> None:
+        self.refuse(408, "the request came too slowly")
+
+    def _cut(self) -> None:
+        self.transport.abort()
+
+    def _wait(self, seconds: float | None, then: Callable[[], None] | None = None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = None
+        if seconds is not None and then is not None:
+            self._deadline = self.loop.call_later(seconds, then)
