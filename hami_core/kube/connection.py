@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from hami_core.kube.errors import KubeError
 
 POOL: Final = 32  # connections kept for the next request: more than any thread pool of ours has threads
+CONNECTING: Final = 5.0  # seconds to connect, handshake included; also how long a thread in it does not hear that it is to stop
 PIECE: Final = 1 << 20  # bytes of a body read at once
 RENEWAL: Final = 5.0  # seconds between two attempts to find better credentials than those that were refused
 NOWHERE: Final[Mapping[str, str]] = {}
@@ -62,7 +63,7 @@ class Connection:
         """The body of a 2xx answer, the whole of which must be there within ``timeout`` seconds. Raises KubeError."""
         headers = {"Content-Type": content_type} if body is not None else {}
         try:
-            response = self._send(method, path, body, query, headers, Timeout(total=timeout))
+            response = self._send(method, path, body, query, headers, _within(timeout))
             answer = _read(response)
         except FAILURES as error:
             raise no_answer(method, error) from error
@@ -76,7 +77,7 @@ class Connection:
         ``timeout``: seconds until the first and between any two bytes. Ends when the server ends it properly. Raises KubeError.
         """
         try:
-            response = self._send("GET", path, None, query, {}, Timeout(total=timeout))
+            response = self._send("GET", path, None, query, {}, _within(timeout))
             if not 200 <= response.status < 300:
                 raise self._refusal("GET", response, _read(response))
             try:
@@ -183,6 +184,10 @@ def _unusable(files: str, error: Exception) -> str:
     if files:
         return f"kubeconfig {files}: {why}"
     return f"no API server: there is no kubeconfig (give one, or set KUBECONFIG), and this is no pod of a cluster ({why})"
+
+
+def _within(seconds: float) -> Timeout:
+    return Timeout(total=seconds, connect=min(CONNECTING, seconds))
 
 
 def _answer(response: BaseHTTPResponse) -> Answer:

@@ -60,7 +60,7 @@ class Events(Generic[T]):
             else:
                 if event.type in CHANGES:
                     batch.changes.append((event.type, event.object))
-                    batch.version = event.object.metadata.resource_version
+                    batch.version = event.object.metadata.resource_version or batch.version
                 else:
                     self._special(line, None, batch)
             if batch.failure is not None:

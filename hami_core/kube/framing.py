@@ -53,25 +53,21 @@ class Chunks:
 
 
 class Counted:
-    """A payload of known length, or, with ``length`` None, one that ends with the connection."""
+    """A payload of known length."""
 
-    def __init__(self, length: int | None) -> None:
+    def __init__(self, length: int) -> None:
         self._left = length
-        self.finished = length == 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether all of it has come."""
+        return self._left == 0
 
     def feed(self, data: bytes) -> bytes:
         """The payload in what has arrived."""
-        if self._left is None:
-            return data
         payload = data[: self._left]
         self._left -= len(payload)
-        self.finished = self._left == 0
         return payload
-
-    @property
-    def open_ended(self) -> bool:
-        """Whether the end of the connection is the end of the payload."""
-        return self._left is None
 
 
 class Lines:

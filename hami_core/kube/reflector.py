@@ -17,7 +17,8 @@ from hami_core.kube.backoff import Backoff
 from hami_core.kube.errors import Gone, KubeError, TooManyRequests, Unavailable
 from hami_core.kube.events import Events
 from hami_core.kube.framing import Lines
-from hami_core.kube.listing import T, Unreadable, read_all
+from hami_core.kube.listing import TIMEOUT, T, Unreadable, read_all
+from hami_core.kube.transport import stopping
 
 if TYPE_CHECKING:
     import threading
@@ -83,14 +84,21 @@ class Reflector(Generic[T]):
         self._version = ""  # empty: the next step is to list
 
     def run(self, stop: threading.Event) -> None:
-        """Until ``stop``, noticed within half a second while watching or waiting, else when a page of a list is there."""
-        while not stop.is_set():
-            try:
-                self._step(stop)
-            except Gone as error:
+        """Until ``stop``. That is noticed within half a second, but for the five that a connection may take to be made."""
+        token = stopping.set(stop)
+        try:
+            while not stop.is_set():
+                self._attempt(stop)
+        finally:
+            stopping.reset(token)
+
+    def _attempt(self, stop: threading.Event) -> None:
+        try:
+            self._step(stop)
+        except KubeError as error:
+            if isinstance(error, Gone):
                 self._version = ""
-                self._pause(stop, error)
-            except KubeError as error:
+            if not stop.is_set():
                 self._pause(stop, error)
 
     def _step(self, stop: threading.Event) -> None:
@@ -100,7 +108,7 @@ class Reflector(Generic[T]):
             self._watch(stop)
 
     def _list(self) -> None:
-        listed = read_all(self._connection, self._path, self._shape, self._query, timeout=self._patience)
+        listed = read_all(self._connection, self._path, self._shape, self._query, timeout=min(self._patience, TIMEOUT))
         self._heard()
         for each in listed.unreadable:
             self._report(each)
@@ -110,7 +118,19 @@ class Reflector(Generic[T]):
         self._version = listed.version
 
     def _watch(self, stop: threading.Event) -> None:
-        lines, begun, before = Lines(), time.monotonic(), self._version
+        begun, before = time.monotonic(), self._version
+        try:
+            self._follow(stop)
+        finally:
+            lasted = self._version != before or time.monotonic() - begun >= SHORT
+            if lasted:
+                self._backoff.succeeded()
+        if not lasted and not stop.is_set():
+            raise Unavailable("a watch ended as soon as it had begun")
+
+    def _follow(self, stop: threading.Event) -> None:
+        """One watch, to its end."""
+        lines = Lines()
         for data in self._stream():
             if data:
                 self._heard()
@@ -119,8 +139,6 @@ class Reflector(Generic[T]):
                 return
         if lines.pending:
             raise Unavailable("a watch ended in the middle of a line")
-        if self._version == before and time.monotonic() - begun < SHORT:
-            raise Unavailable("a watch ended as soon as it had begun")
 
     def _stream(self) -> Iterator[bytes]:
         query = {
@@ -145,7 +163,6 @@ class Reflector(Generic[T]):
         self._give(changes)
         if batch.version:
             self._version = batch.version
-            self._backoff.succeeded()
         if batch.failure is not None:
             raise batch.failure
 

@@ -7,9 +7,12 @@ reads a chunked stream chunk by chunk, where a watch has a chunk for each event 
 from __future__ import annotations
 
 import io
+import math
 import ssl
 import time
-from http.client import HTTPResponse, IncompleteRead
+from contextlib import suppress
+from contextvars import ContextVar
+from http.client import HTTPException, HTTPResponse, IncompleteRead
 from select import POLLIN, poll
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,40 +23,47 @@ from hami_core.kube.framing import Chunks, Counted
 
 if TYPE_CHECKING:
     import socket
+    import threading
     from collections.abc import Iterator
 
 TICK: Final = 0.25  # seconds: how soon a thread that waits for the next bytes looks up
 PIECE: Final = 64 << 10  # bytes asked of a socket at once
 BATCH: Final = 1 << 20  # bytes after which what has arrived is handed on, though more is there
 
+# Of a thread that can be told to stop, by what: it is looked at while an answer is waited for.
+stopping: Final[ContextVar[threading.Event | None]] = ContextVar("stopping", default=None)
+
 
 class Deadline(io.RawIOBase):
-    """The reading side of a socket until a moment; ``until`` None: nothing is read any more."""
+    """What a socket receives until the timeout that it has now is over, or the thread is to stop; then TimeoutError."""
 
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket) -> None:
-        self._raw, self._sock = raw, sock
+    def __init__(self, file: io.RawIOBase, sock: socket.socket) -> None:
+        self._file, self._sock = file, sock  # the file keeps the socket open, and is not read from
         limit = sock.gettimeout()
-        self.until: float | None = None if limit is None else time.monotonic() + limit
-        self.spent = False
+        self._until = math.inf if limit is None else time.monotonic() + limit
+        self._stop = stopping.get()
+        self.over = False  # nothing is read any more: what io has at hand is all
 
     def readable(self) -> bool:
         """As io asks."""
         return True
 
     def readinto(self, buffer: Any) -> int | None:
-        """What comes in time, or TimeoutError."""
-        if self.spent:
-            return None
-        if self.until is not None:
-            left = self.until - time.monotonic()
+        """What comes in time."""
+        while not self.over:
+            left = self._until - time.monotonic()
             if left <= 0:
                 raise TimeoutError("the answer was not there by its deadline")
-            self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
+            if self._stop is not None and self._stop.is_set():
+                raise TimeoutError("the answer is not waited for any more")
+            self._sock.settimeout(min(left, TICK))
+            with suppress(TimeoutError):
+                return self._sock.recv_into(buffer)
+        return None
 
     def close(self) -> None:
         """With its socket's file."""
-        self._raw.close()
+        self._file.close()
         super().close()
 
 
@@ -66,13 +76,22 @@ class Answer(HTTPResponse):
         self._pace = Deadline(self.fp.detach(), sock)
         self.fp = io.BufferedReader(self._pace)
 
+    def begin(self) -> None:
+        """Read the head. HTTPException: the end of the body will not be told from a broken connection.
+
+        ``http.client`` takes a head that broke off for a whole one, and then the end of the connection for the end of the body.
+        """
+        super().begin()
+        if not self.chunked and self.length is None:
+            raise HTTPException("an answer with neither a length nor chunks: where it ends cannot be known")
+
     def arriving(self, patience: float) -> Iterator[bytes]:
         """The body in pieces, each all that has arrived, or b"" after a TICK without any; TimeoutError after ``patience``.
 
         In place of ``read``, and up to the end of the connection's life: it is not usable for a further request.
         """
-        coding = Chunks() if self.chunked else Counted(self.length)
-        self._pace.spent = True
+        coding = Chunks() if self.chunked else Counted(self.length or 0)
+        self._pace.over = True
         data, alive = self.fp.peek(), True
         heard = time.monotonic()
         while True:
@@ -82,7 +101,7 @@ class Answer(HTTPResponse):
             if coding.finished:
                 return
             if not alive:
-                return self._ended(coding)
+                raise IncompleteRead(b"")
             if not data:
                 self._wait(heard + patience)
                 yield b""
@@ -94,10 +113,6 @@ class Answer(HTTPResponse):
         waiting = poll()
         waiting.register(self._sock, POLLIN)
         waiting.poll(TICK * 1000)
-
-    def _ended(self, coding: Chunks | Counted) -> None:
-        if isinstance(coding, Chunks) or not coding.open_ended:
-            raise IncompleteRead(b"")
 
 
 def _arrived(sock: socket.socket) -> tuple[bytes, bool]:
