@@ -37,6 +37,8 @@ def build(module: Module, programs: Sequence[str], into: Path, note: Note) -> di
     with _alone(into.with_name(f"{into.name}.lock"), module, note):
         missing = [program for program in programs if not (into / program).exists()]
         if missing:
+            for left in into.parent.glob(f".{into.name}-*"):  # by a build that was killed; 2 GB
+                shutil.rmtree(left, ignore_errors=True)
             _build(module, missing, into, note)
     return {program: into / program for program in programs}
 

@@ -29,12 +29,12 @@ KIND, MODEL, MEMORY, DEVICES = "nvidia", "Tesla T4", 15360, 8  # of a node about
 
 def fake_inventory(kind: str, model: str, memory: int, devices: int, node: str) -> DeviceInventory:
     """Devices of one model, half of them on each of two NUMA nodes; ids are unique in a cluster, and the same every time."""
-    return DeviceInventory(kind, tuple(_device(model, memory, n, devices, node) for n in range(devices)))
+    return DeviceInventory(kind, tuple(_device(f"{n}.{kind}.{node}", model, memory, n, devices) for n in range(devices)))
 
 
-def _device(model: str, memory: int, n: int, of: int, node: str) -> Device:
+def _device(seed: str, model: str, memory: int, n: int, of: int) -> Device:
     return Device(
-        id=f"GPU-{uuid5(NAMESPACE_DNS, f'{n}.{node}')}",
+        id=f"GPU-{uuid5(NAMESPACE_DNS, seed)}",
         index=n,
         model=model,
         memory=memory,
