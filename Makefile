@@ -2,6 +2,7 @@
 # Needed on the machine: make, git, and Python 3.11 or newer with venv. No compiler, no GPU, no root.
 
 PYTHON  ?= python3.14 python3.13 python3.12 python3.11 python3#  the first that works makes .venv
+CLUSTER ?=#                                                      options of `make cluster`: --help lists them
 WORKERS ?= 2#                                                    test processes at a time
 
 VENV := .venv
@@ -19,7 +20,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 # ------------------------------------------------------------------------------------------------ commands
 
-.PHONY: help demo setup check lint type test test-all bench docs lock clean
+.PHONY: help demo cluster setup check lint type test test-all bench docs lock clean
 
 help: ## this list
 	@echo 'make COMMAND, where COMMAND is one of'
@@ -29,6 +30,9 @@ help: ## this list
 
 demo: $(READY) ## a share on a simulated GPU, from nothing: two workloads on one T4
 	@sh examples/demo.sh
+
+cluster: $(READY) ## a real control plane with simulated nodes to play with, until Ctrl-C; options: CLUSTER='--nodes 12'
+	@python -m hami_core.testing.cluster $(CLUSTER)
 
 setup: $(READY) ## only the set-up: .venv with everything installed
 	@:

@@ -92,6 +92,6 @@ def test_what_has_changed_is_installed_again(ready: Path, path: str, taken: list
     assert steps(ready, "check") == taken
 
 
-@pytest.mark.parametrize("command", ["demo", "check", "test", "test-all", "bench", "lint", "type"])
+@pytest.mark.parametrize("command", ["demo", "cluster", "check", "test", "test-all", "bench", "lint", "type"])
 def test_every_command_starts_with_the_set_up(clone: Path, command: str) -> None:
     assert steps(clone, command) == ["1", "2", "3"]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hami_core.testing.cluster.api import Api
 
 NODES = "/api/v1/nodes"
+UNKNOWN = "architecture bootID containerRuntimeVersion kernelVersion kubeProxyVersion machineID osImage systemUUID".split()
 KIND, MODEL, MEMORY, DEVICES = "nvidia", "Tesla T4", 15360, 8  # of a node about which nothing else is said
 
 
@@ -136,6 +137,7 @@ class Simulated:
                 "allocatable": allocatable,
                 "capacity": allocatable,
                 "phase": "Running",
+                "nodeInfo": {**dict.fromkeys(UNKNOWN, ""), "kubeletVersion": "simulated", "operatingSystem": "linux"},
                 "conditions": [{"type": "Ready", "status": "True", "reason": "Simulated", "message": "simulated"}],
             },
         }
