@@ -49,14 +49,17 @@ type: $(READY) ## mypy --strict on everything
 	@for build in $(BUILDS); do echo "mypy $$build"; mypy --no-error-summary $$build || exit 1; done
 
 test: lint type ## all that is ordinary: with coverage, and on the oldest and the newest Python at hand
+	@python -m hami_core.testing.cluster --build
 	@for env in $(or $(OTHER_PYTHONS),none); do case $$env in \
 		none) echo 'no other Python at hand: tested on $(OWN) alone';; \
 		*) echo "tox run -e $$env" && tox run -q -e $$env -- -q -n $(WORKERS) -m 'not long' || exit 1;; esac; done
 	pytest -n $(WORKERS) -m 'not long' --cov --cov-report=term
 
 # Exit status 5: there is no long test yet, or none was chosen.
-test-all: test ## everything: `make test`, then the long tests, alone
+test-all: test ## everything: `make test`, then the long tests, alone, and those of tests/cluster on the oldest Kubernetes
 	pytest -m long || [ $$? -eq 5 ]
+	@python -m hami_core.testing.cluster --build --version oldest
+	HAMI_TEST_KUBERNETES=oldest pytest tests/cluster -m 'not long'
 
 bench: $(READY) ## the figures of speed, as ratios to the bare path
 	python -m bench

@@ -9,10 +9,11 @@ from hami_core.testing.cluster.pytest_plugin import (
     a_control_plane,
     control_plane,
     namespace,
+    progress,
     simulated,
 )
 
-__all__ = ["StartsControlPlanes", "a_control_plane", "control_plane", "namespace", "simulated"]
+__all__ = ["StartsControlPlanes", "a_control_plane", "control_plane", "namespace", "progress", "simulated"]
 
 HERE = "tests/cluster/"
 

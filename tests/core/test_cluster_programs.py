@@ -119,6 +119,13 @@ def test_a_version_that_cannot_be_built_is_refused_with_those_that_can() -> None
         binaries.find("1.2.3", ["kube-apiserver"], silent)
 
 
+def test_a_version_may_be_named_by_its_age() -> None:
+    meant = [modules.meant(word) for word in ("", "newest", "oldest", "1.2.3")]
+
+    assert meant == [NEWEST, NEWEST, modules.versions()[0], "1.2.3"]
+    assert modules.versions()[-1] == NEWEST != modules.versions()[0]
+
+
 # --------------------------------------------------------------------------------------------- building
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hami_core.errors import HamiError
-from hami_core.testing.cluster import modules
+from hami_core.testing.cluster import binaries, modules
 from hami_core.testing.cluster.control_plane import ControlPlane
 from hami_core.testing.cluster.nodes import DEVICES, KIND, MEMORY, MODEL, Simulated, publish
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
-    "--version", default=modules.NEWEST, show_default=True, help="Of Kubernetes. Built once, then started in seconds."
+    "--version",
+    default=modules.NEWEST,
+    show_default=True,
+    help="Of Kubernetes, or `oldest`. Built once, then started in seconds.",
 )
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(0, 10000), help="How many simulated nodes.")
 @click.option("--devices", default=DEVICES, show_default=True, type=click.IntRange(0, 64), help="How many devices on each.")
@@ -35,7 +38,8 @@ if TYPE_CHECKING:
 @click.option("--model", default=MODEL, show_default=True, help="Of the devices.")
 @click.option("--memory", default=MEMORY, show_default=True, type=click.IntRange(1), help="Of each device, in MiB.")
 @click.option("--detach", "-d", is_flag=True, help="Return when it is ready; it runs until the process that is named is ended.")
-def main(version: str, nodes: int, devices: int, kind: str, model: str, memory: int, *, detach: bool) -> None:
+@click.option("--build", "only_build", is_flag=True, help="Only build what is missing, and say how far it is.")
+def main(version: str, nodes: int, devices: int, kind: str, model: str, memory: int, *, detach: bool, only_build: bool) -> None:
     """Start a control plane of Kubernetes with simulated nodes. No root, no container, no GPU; all of it is gone afterwards."""
 
     def run(ready: Callable[[], None]) -> None:
@@ -44,7 +48,12 @@ def main(version: str, nodes: int, devices: int, kind: str, model: str, memory: 
         _serve(ControlPlane(version, note=click.echo), simulated, made, ready)
 
     try:
-        _detached(run) if detach else run(lambda: click.echo("Ctrl-C ends it."))
+        if only_build:
+            binaries.find(modules.meant(version), ControlPlane().wanted, click.echo)
+        elif detach:
+            _detached(run)
+        else:
+            run(lambda: click.echo("Ctrl-C ends it."))
     except HamiError as error:
         raise click.ClickException(str(error)) from error
 

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, Self
 import yaml
 
 from hami_core.errors import HamiError
-from hami_core.testing.cluster import audit, binaries, commands, folders
+from hami_core.testing.cluster import audit, binaries, commands, folders, modules
 from hami_core.testing.cluster.certificates import Certificates
 from hami_core.testing.cluster.commands import ADMIN, ADMINS, Options
-from hami_core.testing.cluster.modules import NEWEST
 from hami_core.testing.cluster.ports import LOOPBACK, Ports
 from hami_core.testing.cluster.programs import Program
 
@@ -50,14 +49,14 @@ class ControlPlane:
 
     def __init__(
         self,
-        version: str = NEWEST,
+        version: str = modules.NEWEST,
         *,
         options: Options = ORDINARY,
         parent: Path | None = None,
         note: binaries.Note = print,
     ) -> None:
         """``parent``: where its folder is made. ``note`` is told the progress of a build, which takes minutes, once."""
-        self.version, self.options = version, options
+        self.version, self.options = modules.meant(version), options
         self.programs: dict[str, Program] = {}
         self.ports = Ports()
         self._parent, self._note = parent, note
@@ -68,7 +67,7 @@ class ControlPlane:
 
     def start(self) -> Self:
         """Up to a ready API server, with the other parts that the options name started."""
-        found = binaries.find(self.version, self._wanted(), self._note)
+        found = binaries.find(self.version, self.wanted, self._note)
         folders.remove_leftovers(self._parent)
         self._folder = folders.Folder(self._parent)
         try:
@@ -97,7 +96,8 @@ class ControlPlane:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
-    def _wanted(self) -> tuple[str, ...]:
+    @property
+    def wanted(self) -> tuple[str, ...]:
         """The scheduler too: it may be wanted at any time, and is built with the others."""
         others = ((CONTROLLERS, self.options.controllers), (KWOK, self.options.kwok))
         return (ETCD, APISERVER, SCHEDULER, *(name for name, wanted in others if wanted))

@@ -68,3 +68,9 @@ def versions() -> list[str]:
     """Of Kubernetes, those that there is a folder for, the newest last."""
     names = (folder.name.removeprefix("kubernetes-") for folder in FOLDER.glob("kubernetes-*"))
     return sorted(names, key=lambda version: [int(number) for number in version.split(".")])
+
+
+def meant(version: str) -> str:
+    """The version that a person's word means: a version itself, ``newest`` or nothing for the newest, ``oldest``."""
+    words = {"": NEWEST, "newest": NEWEST, "oldest": versions()[0]}
+    return words.get(version, version)

@@ -9,22 +9,24 @@ What is not in a namespace (nodes, webhooks, policies) a test takes away itself,
 
 from __future__ import annotations
 
+import os
+import sys
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
 from hami_core.testing.cluster.control_plane import ORDINARY, ControlPlane
-from hami_core.testing.cluster.modules import NEWEST
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from hami_core.testing.cluster.commands import Options
     from hami_core.testing.cluster.nodes import Simulated
 
 _NUMBERS = count(1)
 SHARED = "control_plane"
+VERSION = "HAMI_TEST_KUBERNETES"  # the environment's word for the version of Kubernetes that all tests run on
 
 
 class StartsControlPlanes(Protocol):
@@ -41,19 +43,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def control_plane() -> Iterator[ControlPlane]:
+def progress(pytestconfig: pytest.Config) -> Callable[[str], None]:
+    """Tells the terminal how far a build is: minutes of silence look like a test that hangs."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def note(text: str) -> None:
+        if capture is None:
+            sys.stderr.write(f"{text}\n")
+            return
+        with capture.global_and_fixture_disabled():
+            sys.stderr.write(f"{text}\n")
+
+    return note
+
+
+@pytest.fixture(scope="session")
+def control_plane(progress: Callable[[str], None]) -> Iterator[ControlPlane]:
     """etcd, kube-apiserver, kube-controller-manager and kwok. A test starts schedulers and webhooks itself, and stops them."""
-    with ControlPlane() as plane:
+    with ControlPlane(_version(), note=progress) as plane:
         yield plane
 
 
+def _version() -> str:
+    return os.environ.get(VERSION, "")
+
+
 @pytest.fixture
-def a_control_plane() -> Iterator[StartsControlPlanes]:
+def a_control_plane(progress: Callable[[str], None]) -> Iterator[StartsControlPlanes]:
     """For tests that break theirs, or want another version or other options."""
     started: list[ControlPlane] = []
 
-    def start(version: str = NEWEST, *, options: Options = ORDINARY) -> ControlPlane:
-        started.append(ControlPlane(version, options=options))
+    def start(version: str = "", *, options: Options = ORDINARY) -> ControlPlane:
+        started.append(ControlPlane(version or _version(), options=options, note=progress))
         return started[-1].start()
 
     yield start
