@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from hami_core import names
-from hami_core.errors import HamiError
+from hami_core.errors import HamiError, WireError
 from hami_core.model import Share
 from hami_scheduler import choosing, grants
 from hami_scheduler.holds import Hold, Stage
@@ -21,6 +21,7 @@ from hami_scheduler.holds import Hold, Stage
 if TYPE_CHECKING:
     from pluggy import HookRelay
 
+    from hami_core.kube.objects import Pod
     from hami_core.plugins import Catalogue
     from hami_core.settings import Settings
     from hami_scheduler.asked import Asked
@@ -93,6 +94,19 @@ class Binder:
             if hold.attempts <= 0:
                 self._state.release(uid)
 
+    def read(self, uid: str, pod: Pod | None, now: float) -> None:
+        """What a read of the pod said, begun when no Binding of it could arrive any more. None: there is no pod of this uid.
+
+        A read is ahead of the watch, so it confirms nothing: it tells whether the hold has to stand until the watch comes.
+        """
+        hold = self._state.holds.get(uid)
+        if hold is None or not hold.firm:
+            return
+        if pod is not None and pod.metadata.uid == uid and _is_there(pod, hold):
+            hold.stage, hold.attempts, hold.settled = Stage.BOUND, 0, now
+        else:
+            self._state.release(uid)
+
     def _again(self, hold: Hold, node: str, term: str) -> Begun | Refusal:
         """A Binding was begun before: the same node is the same answer."""
         if hold.node != node:
@@ -153,3 +167,11 @@ class Binder:
                 f"the pod's annotations would have {size} bytes with its grant, at most {grants.LARGEST} are possible"
             )
         return told
+
+
+def _is_there(pod: Pod, hold: Hold) -> bool:
+    """Whether a pod has what a hold of its own keeps for it."""
+    try:
+        return pod.spec.node_name == hold.node and grants.may_hold(pod) and grants.same(hold.holding.shares, grants.shares(pod))
+    except WireError:
+        return False

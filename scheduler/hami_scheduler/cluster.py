@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pluggy import HookRelay
 
     from hami_core.kube.objects import Node, Pod, ResourceQuota
+    from hami_core.model import Holding
     from hami_core.plugins import Catalogue
     from hami_core.settings import Settings
     from hami_scheduler.asked import Asked
@@ -163,8 +164,8 @@ class Cluster:
         self._binder.settle(uid, outcome, self._now())
 
     def read(self, uid: str, pod: Pod | None) -> None:
-        """What a read of the pod said, begun when its Binding could not arrive any more. None: there is no such pod."""
-        self._pods.read(uid, pod)
+        """What a read of the pod said, begun when no Binding of it could arrive any more. None: there is no such pod."""
+        self._binder.read(uid, pod, self._now())
 
     def expire(self) -> None:
         """Give up what was held for a while, and forget what is old. To be called once a second."""
@@ -224,6 +225,10 @@ class Cluster:
     def by_namespace(self) -> Mapping[tuple[str, str], tuple[int, int, int]]:
         """(namespace, kind) -> devices, MiB and percent that are taken."""
         return dict(self._state.usage.items())
+
+    def holdings(self) -> Collection[tuple[str, Holding]]:
+        """(node, holding), for everything that is held, however firmly."""
+        return self._state.fleet.holdings()
 
     def holds(self) -> Collection[Hold]:
         """Everything that is held without a watch having shown it: for people."""

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from hami_core import decision, names, wire
 from hami_core.errors import WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from pluggy import HookRelay
 
@@ -62,6 +64,11 @@ def written(hook: HookRelay, catalogue: Catalogue, settings: Settings, uid: str,
         told[names.grant_key(container)] = wire.limits_text(names.grant_id(uid, container), own, grants)
         told |= {names.visible_key(grant.kind, container): grant.visible for grant in grants}
     return told
+
+
+def same(held: Collection[Share], granted: Collection[Share]) -> bool:
+    """Whether annotations say what is held. Options are not written there in our words."""
+    return len(held) == len(granted) and {evolve(share, options=()) for share in held} == set(granted)
 
 
 def size(told: Mapping[str, str]) -> int:

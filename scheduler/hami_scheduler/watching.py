@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from hami_core.errors import WireError
 from hami_core.model import Holding
 from hami_scheduler import grants
-from hami_scheduler.holds import Stage
 from hami_scheduler.recent import Recent
 
 if TYPE_CHECKING:
@@ -64,7 +61,7 @@ class Pods:
 
     def _leave(self, uid: str, version: int, *, keep_firm: bool) -> None:
         self._versions.pop(uid, None)
-        self._gone[uid] = version
+        self._gone[uid] = max(version, self._gone.get(uid) or 0)
         hold = self._state.holds.get(uid)
         if not (keep_firm and hold is not None and hold.firm):
             self._let_go(uid)
@@ -100,30 +97,15 @@ class Pods:
         """The pod's annotations win over what we thought that it holds."""
         uid = pod.metadata.uid
         held = self._state.fleet.holding(uid)
-        if held is not None and held[0] == node and _same(held[1].shares, granted):
+        if held is not None and held[0] == node and grants.same(held[1].shares, granted):
             self._state.holds.pop(uid)
             return
         self._state.release(uid)
         if granted:
             self._state.hold(node, Holding(uid, pod.metadata.name, pod.metadata.namespace, granted))
 
-    def read(self, uid: str, pod: Pod | None) -> None:
-        """What a read of a pod said after its Binding could not arrive any more. None: there is no pod of this uid."""
-        if pod is None or pod.metadata.uid != uid:
-            self._leave(uid, self._versions.get(uid, 0), keep_firm=False)
-            return
-        self._see(pod)
-        hold = self._state.holds.get(uid)
-        if not pod.spec.node_name and hold is not None and hold.stage is not Stage.BINDING:
-            self._state.release(uid)
-
 
 def _version(pod: Pod) -> int:
     """Resource versions grow with every change (KEP-5504). 0: nobody says."""
     text = pod.metadata.resource_version
     return int(text) if text.isdecimal() else 0
-
-
-def _same(held: Sequence[Share], granted: Sequence[Share]) -> bool:
-    """Whether annotations say what is held. Options are not written there in our words."""
-    return len(held) == len(granted) and {evolve(share, options=()) for share in held} == set(granted)
