@@ -44,6 +44,18 @@ def inventory_key(kind: str) -> str:
     return f"devices.hami.io/{kind}"
 
 
+# --- Who we are to the API server. ---
+SCHEDULER: Final = "hami-scheduler"  # a service account
+ADMISSION: Final = "hami-webhook"  # a service account, and the name of its Service and webhook configuration
+NODE_AGENT: Final = "hami-node"  # a service account
+LEASE: Final = "hami-scheduler"  # of kube-scheduler's leader election, in our namespace
+
+
+def user(namespace: str, account: str) -> str:
+    """A service account as RBAC, admission and the audit log call it."""
+    return f"system:serviceaccount:{namespace}:{account}"
+
+
 # --- The limits file (read by native/src; its grammar is native/include/limits.h). ---
 LIMITS_HEADER: Final = "hami-limits 1"
 LIMITS_END: Final = "end"

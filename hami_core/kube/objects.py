@@ -80,6 +80,13 @@ class Lease(Struct, gc=False):
     spec: LeaseSpec = field(default_factory=LeaseSpec)
 
 
+class Secret(Struct, gc=False):
+    """A Secret; its data in base64."""
+
+    metadata: Meta
+    data: Texts | None = None
+
+
 class Status(Struct, gc=False):
     """Kubernetes' answer to what went wrong (``kind: Status``)."""
 
