@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from hami_core.errors import ValidationError
-from hami_scheduler import asked, choosing, filtering, tallies
+from hami_scheduler import asked, choosing, explain, filtering, tallies
 from hami_scheduler.binding import Begun, Binder, Outcome, Refusal
 from hami_scheduler.filtering import Filtered, Why
 from hami_scheduler.holds import Stage
@@ -139,13 +139,9 @@ class Cluster:
         self._remember(known, choice)
         return choice.filtered
 
-    def explain(self, pod: Mapping[str, Any], names: Sequence[str] | None = None) -> Filtered:
-        """What filter would answer for all nodes, or for these, if the pod came now. Nothing is held or remembered."""
-        known = asked.read(self._hook, self._catalogue, self._settings, pod)
-        offered = sorted(self._state.nodes) if names is None else names
-        if not known.asks:
-            return Filtered(tuple(offered), {}, ours=False)
-        return choosing.choose(self._hook, self._state, known, offered, self._own.nodes_returned).filtered
+    def explain(self, pod: Mapping[str, Any]) -> dict[str, Any]:
+        """What would become of the pod now, for people (docs/json.md). Nothing is held or remembered."""
+        return explain.document(self._hook, self._catalogue, self._settings, self._state, pod)
 
     def prioritize(self, uid: str, names: Sequence[str]) -> Mapping[str, int]:
         """0 to 10 for each of these nodes, as filter ranked them for this pod; 0 for all that it did not keep."""
