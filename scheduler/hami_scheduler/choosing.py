@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ from attrs import frozen
 
 from hami_core import decision, explain
 from hami_core.model import Holding
-from hami_scheduler import bounds, filtering, quota
+from hami_scheduler import bounds, filtering, quota, whynot
 from hami_scheduler.filtering import CLOSED, QUOTA, Offer
 
 if TYPE_CHECKING:
@@ -46,12 +47,12 @@ def choose(hook: HookRelay, state: State, asked: Asked, names: Sequence[str], mo
     own = offer.codes(codes)
     fitting = filtering.fitting(offer, own)
     if not len(fitting):
-        return _nothing(state, asked, filtering.refused(names, own))
+        return _nothing(state, asked, verdicts, offer, own)
     ranks = _ranks(hook, state, asked, verdicts)
     kept, shares = _kept(hook, state, asked, _ordered(fitting, ranks, within, rows.order, most), within, most or len(fitting))
     if not kept:
         own[np.isin(offer.rows, fitting)] = QUOTA
-        return _nothing(state, asked, filtering.refused(names, own))
+        return _nothing(state, asked, verdicts, offer, own)
     return Choice(filtering.Filtered(tuple(rows.nodes[row] for row in kept), {}), ranks[kept].tolist(), shares)
 
 
@@ -142,15 +143,17 @@ def _refusal(one: Ask, state: State, row: int) -> str:
     return explain.refusal(one.kind, requests, state.tables[one.kind.name, splitting.name].row(row)) or filtering.OTHER
 
 
-def _nothing(state: State, asked: Asked, failed: dict[str, str]) -> Choice:
+def _nothing(state: State, asked: Asked, verdicts: Sequence[Verdict], offer: Offer, own: NDArray[np.int8]) -> Choice:
     """No node is kept. Where a node's inventory cannot be read, that is why."""
     kinds = {one.kind.name for one in asked.asks}
-    for node, faults in state.inventory_faults.items():
-        if node in failed and kinds & faults.keys():
-            failed[node] = filtering.phrase(filtering.UNREADABLE)
-    quota_phrase = filtering.phrase(QUOTA)
-    told = _quota_sentence(state, asked) if quota_phrase in failed.values() else ""
-    return Choice(filtering.Filtered((), failed, filtering.why(failed, told)))
+    unreadable = {node for node, faults in state.inventory_faults.items() if kinds & faults.keys()}
+    if unreadable:
+        own[[name in unreadable for name in offer.names]] = filtering.UNREADABLE
+    others = Counter(filtering.phrase(code) for code in own[own < filtering.FITS].tolist())
+    sentence = whynot.sentence(asked.asks, verdicts, state.tables, offer.rows[own > filtering.FITS], others)
+    told = _quota_sentence(state, asked) if (own == QUOTA).any() else ""
+    failed = filtering.refused(offer.names, own)
+    return Choice(filtering.Filtered((), failed, filtering.why(failed, "; ".join(filter(None, (sentence, told))))))
 
 
 def _quota_sentence(state: State, asked: Asked) -> str:

@@ -185,8 +185,9 @@ class Cluster:
         """Room is held firmly on this node, so the pod can go nowhere else."""
         if node in names:
             return Filtered((node,), {})
-        failed = dict.fromkeys(names, filtering.phrase(filtering.ELSEWHERE))
-        return Filtered((), failed, filtering.why(failed))
+        phrase = filtering.phrase(filtering.ELSEWHERE)
+        failed = dict.fromkeys(names, phrase)
+        return Filtered((), failed, filtering.why(failed, f"0/{len(failed)} nodes: {phrase}"))
 
     def _remember(self, known: Asked, choice: choosing.Choice) -> None:
         filtered = choice.filtered

@@ -123,10 +123,10 @@ def _holding(state: State, known: Asked, node: str, holding: Holding, since: str
 
 def _since(status: Mapping[str, Any]) -> str:
     """When it was given its node, as the API server says."""
-    conditions = (
-        one for one in status.get("conditions") or [] if one.get("type") == "PodScheduled" and one.get("status") == "True"
-    )
-    return str(next(conditions, {}).get("lastTransitionTime") or "")
+    for condition in status.get("conditions") or []:
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "True":
+            return str(condition.get("lastTransitionTime") or "")
+    return ""
 
 
 # --- Where it would be. ---
@@ -183,7 +183,8 @@ def _free(state: State, known: Asked) -> NDArray[np.int64]:
     kind = known.asks[0].kind.name
     tables = (table for (name, _), table in state.tables.items() if name == kind)
     free = [((table.memory - table.memory_used) * table.healthy).max(axis=1, initial=0) for table in tables]
-    return np.maximum.reduce(free)
+    most: NDArray[np.int64] = np.maximum.reduce(free)
+    return most
 
 
 def _closest(hook: HookRelay, state: State, known: Asked, row: int) -> Document:
@@ -230,4 +231,4 @@ def _model(state: State, node: str, share: Share) -> str:
     table, row = state.tables.get((share.kind, share.splitting)), state.rows.of.get(node)
     if table is None or row is None or share.device not in table.devices[row]:
         return ""
-    return table.models[table.model[row, table.devices[row].index(share.device)]]
+    return str(table.models[table.model[row, table.devices[row].index(share.device)]])

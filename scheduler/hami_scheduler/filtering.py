@@ -54,15 +54,14 @@ OTHER = "does not fit"  # a plugin's own code
 
 @frozen
 class Why:
-    """Why a pod waits. ``counts``: phrase -> nodes, the most first; ``quota``: the sentence, where the quota refuses."""
+    """Why a pod waits: ``str()`` is the sentence. ``counts``: phrase -> nodes, the most first."""
 
     offered: int
     counts: Mapping[str, int]
-    quota: str = ""
+    sentence: str
 
     def __str__(self) -> str:
-        parts = ", ".join(f"{nodes} {phrase}" for phrase, nodes in self.counts.items())
-        return "; ".join(part for part in (f"0/{self.offered} nodes: {parts or 'none was offered'}", self.quota) if part)
+        return self.sentence
 
 
 @frozen
@@ -151,6 +150,6 @@ def phrase(code: int) -> str:
     return PHRASES.get(code, OTHER)
 
 
-def why(failed: Mapping[str, str], quota: str = "") -> Why:
-    """How many nodes fail for which reason, the most first."""
-    return Why(len(failed), dict(Counter(failed.values()).most_common()), quota)
+def why(failed: Mapping[str, str], sentence: str) -> Why:
+    """The sentence, and how many nodes fail for which reason, the most first."""
+    return Why(len(failed), dict(Counter(failed.values()).most_common()), sentence)

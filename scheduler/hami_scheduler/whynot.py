@@ -69,7 +69,7 @@ def _fitted(begin: str, counted: Sequence[tuple[int, str]]) -> str:
         text = f"{begin}: {', '.join([*parts[:kept], *([f'{rest} for other reasons'] if rest else [])])}"
         if len(text) <= LONGEST:
             return text
-    return f"{begin}: {parts[0]}"[:LONGEST] if parts else f"{begin}: there is none"
+    return f"{begin}: {parts[0]}"[:LONGEST] if parts else f"{begin}: none was offered"
 
 
 # --- Numbers. ---
