@@ -91,4 +91,5 @@ ENV_STATE: Final = "HAMI_STATE_DIR"  # local mode: where grants and simulated ma
 ENV_MACHINE: Final = "HAMI_MACHINE"  # a simulated machine to run on, instead of this one
 ENV_CONFIG: Final = "HAMI_CONFIG"  # settings file, YAML in the chart's shape
 ENV_SET: Final = "HAMI_SET"  # single settings, "a.b=c,d.e=f"
+ENV_SCHEDULER: Final = "HAMI_SCHEDULER"  # URL of a scheduler to ask, instead of the one in the cluster
 ENV_BLOCK: Final = "HAMI_BLOCK"  # plugins not to load, comma separated

@@ -154,6 +154,22 @@ def connect(kubeconfig: Path | None = None, context: str | None = None) -> Conne
     return Connection(lambda: _configured(_files(kubeconfig), context))
 
 
+def namespace(kubeconfig: Path | None = None, context: str | None = None) -> str:
+    """The namespace that a kubeconfig's context names for what is asked without one; "default" where none does."""
+    files = _files(kubeconfig)
+    if not files:
+        return "default"
+    import yaml
+    from kubernetes import config
+
+    try:
+        contexts, active = config.list_kube_config_contexts(files)  # type: ignore[no-untyped-call]
+    except (config.ConfigException, OSError, yaml.YAMLError, LookupError, TypeError, ValueError) as error:
+        raise UserError(_unusable(files, error)) from error
+    chosen = next((one for one in contexts if one["name"] == context), active)
+    return str(chosen["context"].get("namespace") or "default")
+
+
 def _files(kubeconfig: Path | None) -> str:
     """Files as KUBECONFIG has them, or "": there are none."""
     if kubeconfig is not None:

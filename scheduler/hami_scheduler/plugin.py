@@ -1,1 +1,27 @@
 """What the scheduler brings to the core: its settings and its commands. It owns no kind of device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hami_core import hookimpl
+from hami_scheduler.settings import SchedulerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import click
+
+
+@hookimpl
+def hami_settings() -> type[SchedulerSettings]:
+    """Of the extender, and of the kube-scheduler beside it."""
+    return SchedulerSettings
+
+
+@hookimpl
+def hami_commands() -> Sequence[click.Command]:
+    """``hami explain``: what becomes of a pod."""
+    from hami_scheduler.explain_command import explain
+
+    return [explain]
