@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from hami_core.errors import SettingsError
+from hami_core.serving.server import Address
 from hami_scheduler.settings import LOOPBACK, MTLS, TOKEN
 
 if TYPE_CHECKING:
@@ -22,14 +23,6 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[A-Za-z0-9_-]{16,256}")
 _PLACE = "scheduler.extender"
-
-
-@frozen
-class Address:
-    """Where to listen. An empty host: everywhere."""
-
-    host: str
-    port: int
 
 
 @frozen
@@ -49,11 +42,11 @@ class Access:
     token: str = field(default="", repr=False)
     tls: Tls | None = None
 
-    def verb(self, path: str) -> str | None:
-        """The verb of a URL's path. None: there is nothing there, or the caller does not know the word."""
-        first, _, verb = path.removeprefix("/").rpartition("/")
+    def path(self, path: str) -> str:
+        """The part of a URL's path that names the verb. ``/``: the caller does not know the secret part before it."""
+        first, slash, verb = path.removeprefix("/").rpartition("/")
         known = compare_digest(first.encode("utf-8", "surrogatepass"), self.token.encode())
-        return verb if known else None
+        return f"/{verb}" if known and bool(slash) == bool(self.token) else "/"
 
     @property
     def url(self) -> str:
@@ -65,7 +58,7 @@ class Access:
 
 def access(settings: SchedulerSettings) -> Access:
     """What the settings say, with the files that they name read. SettingsError: they do not go together."""
-    address = parsed(settings.bind_address, f"{_PLACE}.bindAddress")
+    address = Address.parse(settings.bind_address)
     if settings.auth == TOKEN:
         return Access(address, token=_token(settings.token_file))
     if settings.auth == MTLS:
@@ -74,14 +67,6 @@ def access(settings: SchedulerSettings) -> Access:
         hint = f'"{settings.bind_address}" can be reached from elsewhere; with auth={LOOPBACK} it must be a loopback address, '
         raise SettingsError(f"{_PLACE}.bindAddress", f"{hint}or set {_PLACE}.auth to {TOKEN} or {MTLS}", "settings")
     return Access(address)
-
-
-def parsed(text: str, path: str) -> Address:
-    """``HOST:PORT``. SettingsError: the port is none."""
-    host, _, port = text.rpartition(":")
-    if int(port) > 65535:
-        raise SettingsError(path, f'"{text}": a port is a number up to 65535', "settings")
-    return Address(host.strip("[]"), int(port))
 
 
 def is_loopback(host: str) -> bool:

@@ -21,7 +21,7 @@ def hami_settings() -> type[SchedulerSettings]:
 
 @hookimpl
 def hami_commands() -> Sequence[click.Command]:
-    """``hami explain``: what becomes of a pod."""
-    from hami_scheduler.explain_command import explain
+    """``hami scheduler``: serve, and what has to be there before."""
+    from hami_scheduler import commands
 
-    return [explain]
+    return [commands.scheduler]

@@ -66,7 +66,7 @@ class Candidates(Struct, gc=False):
     whole: dict[str, Raw] | None = None
 
 
-def asked(body: bytes | bytearray) -> Candidates:
+def asked(body: bytes) -> Candidates:
     """A request of filter or prioritize. Malformed: it is none."""
     request = _read(_asked, body)
     if request.node_names is not None:
@@ -77,7 +77,7 @@ def asked(body: bytes | bytearray) -> Candidates:
     return Candidates(request.pod, list(whole), whole)
 
 
-def binding(body: bytes | bytearray) -> Binding:
+def binding(body: bytes) -> Binding:
     """A request of bind. Malformed: it is none, or one of its words is empty."""
     request = _read(_binding, body)
     for key in Binding.__struct_fields__:
@@ -90,7 +90,7 @@ def _name(raw: Raw, number: int) -> str:
     return _read(_node, raw, f"in $.Nodes.items[{number}]: ").metadata.name
 
 
-def _read(decoder: msgspec.json.Decoder[T], body: bytes | bytearray | Raw, where: str = "") -> T:
+def _read(decoder: msgspec.json.Decoder[T], body: bytes | Raw, where: str = "") -> T:
     try:
         return decoder.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -127,11 +127,8 @@ _encode = msgspec.json.Encoder().encode
 def kept(request: Candidates, names: list[str], failed: Mapping[str, str]) -> bytes:
     """The nodes that fit, in the form in which they came; and why others do not.
 
-    Nodes fail as unresolvable: evicting somebody by the rules of plain Kubernetes would not free a share. Where nodes are kept,
-    nobody reads why others failed, so that is not sent.
+    Nodes fail as unresolvable: evicting somebody by the rules of plain Kubernetes would not free a share.
     """
-    if names:
-        failed = {}
     if request.whole is None:
         return _encode(_Names(names, failed))
     return _encode(_Whole(Nodes([request.whole[name] for name in names]), failed))

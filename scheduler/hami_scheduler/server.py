@@ -1,40 +1,35 @@
-"""The extender's three verbs over HTTP: POST filter, prioritize, bind. A bare ASGI application: one caller, one answer at a time.
+"""The extender's three verbs over HTTP: POST /filter, /prioritize, /bind.
 
 filter and prioritize are answered on the loop that owns the cluster, without a pause in between; bind waits for the API server.
-What is no request is 400 with the place of the fault, what is too long 413; while another leads it is 503, after a short wait
-for a leadership that is on its way.
+What is no request is 400 with the place of the fault; while another leads it is 503, after a short wait for a leadership that is
+on its way. A pod that cannot be meant, or a plugin that fails on it, is an answer: kube-scheduler shows it to the pod's owner.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
-from attrs import define
-
 from hami_core.errors import HamiError
+from hami_core.serving.exchange import Answer, Refusal, Routes
 from hami_scheduler import protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable
 
+    from hami_core.serving.exchange import App, Handler, Receive, Scope, Send
     from hami_scheduler.auth import Access
     from hami_scheduler.binder import Binder
     from hami_scheduler.cluster import Cluster, Filtered
 
-    Scope = MutableMapping[str, Any]
-    Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-    Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-    Answer = tuple[int, bytes]
-
 LARGEST = 64 << 20
 """Bytes of a request: 5,000 nodes in full are 54 MB, 15,000 names with a pod of the largest size 3."""
 
-PATIENCE = 2.0
-"""Seconds that a filter waits for a leadership that is on its way. A pod that is refused instead waits in kube-scheduler's back-off."""
+TOGETHER = 80 << 20
+"""Bytes of all requests at a time: kube-scheduler asks for one pod at a time."""
 
-_log = logging.getLogger(__name__)
+PATIENCE = 2.0
+"""Seconds that a filter waits for a leadership on its way: a pod that is refused instead waits longer in kube-scheduler's back-off."""
 
 
 class Gate(Protocol):
@@ -45,96 +40,80 @@ class Gate(Protocol):
 
 
 class Listener(Protocol):
-    """Who hears of every decision: metrics, and those who tell people why a pod waits."""
+    """Who hears of every answer: metrics, logs, and those who tell people why a pod waits."""
 
     def answered(self, verb: str, status: int, seconds: float) -> None: ...
 
     def filtered(self, pod: dict[str, Any], filtered: Filtered) -> None: ...
 
-    def invalid(self, pod: dict[str, Any], error: HamiError) -> None: ...
+    def failed(self, pod: dict[str, Any], error: HamiError) -> None: ...
 
 
-@define(eq=False)
 class Extender:
-    """The ASGI application."""
+    """What the verbs do."""
 
-    _access: Access
-    _cluster: Cluster
-    _binder: Binder
-    _gate: Gate
-    _listener: Listener
+    def __init__(self, cluster: Cluster, binder: Binder, gate: Gate, listener: Listener) -> None:
+        self._cluster, self._binder, self._gate, self._listener = cluster, binder, gate, listener
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One request."""
-        started = time.perf_counter()
-        verb = self._access.verb(scope["path"]) if scope["type"] == "http" else None
-        status, body = await self._answer(verb, scope, receive)
-        self._listener.answered(verb if verb in VERBS else "other", status, time.perf_counter() - started)
-        await _send(send, status, body)
+    def app(self, access: Access) -> App:
+        """The ASGI application for those who have access."""
+        verbs = {"filter": self.filter, "prioritize": self.prioritize, "bind": self.bind}
+        table = {f"/{verb}": {"POST": self._timed(verb, handler)} for verb, handler in verbs.items()}
+        return _guarded(Routes(table, LARGEST, TOGETHER), access)
 
-    async def _answer(self, verb: str | None, scope: Scope, receive: Receive) -> Answer:
-        if verb not in VERBS:
-            return 404, protocol.failed("there is nothing here; the verbs are filter, prioritize and bind")
-        if scope["method"] != "POST":
-            return 405, protocol.failed(f"{verb} is asked by POST")
-        body = await _body(scope, receive)
-        if body is None:
-            return 413, protocol.failed(f"a request has at most {LARGEST >> 20} MiB")
-        try:
-            return await VERBS[verb](self, body)
-        except protocol.Malformed as error:
-            return 400, protocol.failed(str(error))
-        except Exception:
-            _log.exception("%s failed", verb)
-            return 500, protocol.failed("a fault in the extender; its log has the place")
-
-    async def _filter(self, body: bytearray) -> Answer:
+    async def filter(self, body: bytes) -> Answer:
+        """The nodes that can hold the pod, the best first."""
         request = protocol.asked(body)
-        if not await self._gate.opened(PATIENCE):
-            return NOT_LEADING
+        await self._lead(PATIENCE)
         try:
             filtered = self._cluster.filter(request.pod, request.names)
-        except HamiError as error:  # the pod's own, or a plugin's: told to whoever looks at the pod
-            self._listener.invalid(request.pod, error)
-            return 200, protocol.failed(str(error))
+        except HamiError as error:
+            self._listener.failed(request.pod, error)
+            return Answer(protocol.failed(str(error)))
         self._listener.filtered(request.pod, filtered)
-        return 200, protocol.kept(request, list(filtered.kept), filtered.failed)
+        return Answer(protocol.kept(request, list(filtered.kept), filtered.failed))
 
-    async def _prioritize(self, body: bytearray) -> Answer:
+    async def prioritize(self, body: bytes) -> Answer:
+        """How good each of the nodes is, 0 to 10."""
         request = protocol.asked(body)
-        if not await self._gate.opened(0):
-            return NOT_LEADING
+        await self._lead(0)
         uid = (request.pod.get("metadata") or {}).get("uid") or ""
-        return 200, protocol.priorities(self._cluster.prioritize(uid, request.names))
+        return Answer(protocol.priorities(self._cluster.prioritize(uid, request.names)))
 
-    async def _bind(self, body: bytearray) -> Answer:
+    async def bind(self, body: bytes) -> Answer:
+        """The pod bound to the node, or why it is not."""
         binding = protocol.binding(body)
-        if not await self._gate.opened(0):
-            return NOT_LEADING
-        return 200, protocol.failed(await self._binder.bind(binding))
+        await self._lead(0)
+        return Answer(protocol.failed(await self._binder.bind(binding)))
+
+    async def _lead(self, patience: float) -> None:
+        if not await self._gate.opened(patience):
+            raise Refusal(503, "this extender does not lead now, or its lists are not complete yet")
+
+    def _timed(self, verb: str, handler: Callable[[bytes], Awaitable[Answer]]) -> Handler:
+        async def timed(body: bytes) -> Answer:
+            started, status = time.perf_counter(), 500
+            try:
+                answer = await handler(body)
+                status = answer.status
+            except protocol.Malformed as error:
+                status = 400
+                raise Refusal(400, str(error)) from error
+            except Refusal as refusal:
+                status = refusal.answer.status
+                raise
+            finally:
+                self._listener.answered(verb, status, time.perf_counter() - started)
+            return answer
+
+        return timed
 
 
-NOT_LEADING = (503, protocol.failed("another kube-scheduler leads, or the lists are not complete yet"))
-VERBS = {"filter": Extender._filter, "prioritize": Extender._prioritize, "bind": Extender._bind}  # noqa: SLF001
+def _guarded(routes: App, access: Access) -> App:
+    """Nothing is there for whoever does not know the secret part of the URL."""
 
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        path = access.path(scope["path"])
+        await routes({**scope, "path": path}, receive, send)
 
-async def _body(scope: Scope, receive: Receive) -> bytearray | None:
-    """A request's body. None: it is too long, by its own word or by what came."""
-    for key, value in scope["headers"]:
-        if key == b"content-length" and int(value) > LARGEST:
-            return None
-    body = bytearray()
-    more = True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > LARGEST:
-            return None
-    return body
-
-
-async def _send(send: Send, status: int, body: bytes) -> None:
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return app

@@ -1,0 +1,222 @@
+"""``hami scheduler serve``: the parts put together, started and ended.
+
+One loop owns all state. Reflectors run in threads and hand their batches to the loop; writes run in a small pool. Killing the
+process at any time loses nothing: what is granted stands in the pods, and whoever starts next lists them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from hami_core.kube.objects import Lease, Node, Pod, ResourceQuota
+from hami_core.kube.reflector import Reflector
+from hami_core.names import PREPARED
+from hami_core.serving.server import Address, Server, ending
+from hami_core.serving.tls import CertSwap, Files
+from hami_core.sharing import CoreSettings
+from hami_scheduler import auth
+from hami_scheduler.api import Api
+from hami_scheduler.binder import Binder, Patience
+from hami_scheduler.cluster import Cluster
+from hami_scheduler.following import Follower, Source, Watches
+from hami_scheduler.info import Info
+from hami_scheduler.leadership import Leadership
+from hami_scheduler.metrics import Standing, Work
+from hami_scheduler.notices import Notices
+from hami_scheduler.record import Record
+from hami_scheduler.server import Extender
+from hami_scheduler.settings import SchedulerSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from pluggy import HookRelay
+
+    from hami_core.kube.connection import Connection
+    from hami_core.plugins import Catalogue
+    from hami_core.settings import Settings
+    from hami_scheduler.leadership import Leadership as Led
+
+THREADS = 16
+"""Bindings at a time. kube-scheduler binds in the background, many at once; a Binding takes milliseconds."""
+
+TICK = 1.0
+"""Seconds between looks at what has run out."""
+
+_log = logging.getLogger("hami_scheduler")
+
+
+@frozen(eq=False)
+class Scheduler:
+    """Everything that runs in one process."""
+
+    hook: HookRelay
+    catalogue: Catalogue
+    settings: Settings
+    connection: Connection
+
+    @property
+    def own(self) -> SchedulerSettings:
+        """The scheduler's settings."""
+        return self.settings[SchedulerSettings]
+
+    async def serve(self) -> None:
+        """Until SIGTERM or SIGINT. What is in flight then is finished."""
+        stop = ending()
+        access = auth.access(self.own)
+        with ThreadPoolExecutor(THREADS, "write") as writing, ThreadPoolExecutor(1, "notice") as noticing:
+            running = Running(self, access, writing, noticing)
+            await running.start()
+            await stop.wait()
+            await running.stop()
+
+
+class Running:
+    """The parts of one process, on the loop that it is made in."""
+
+    def __init__(
+        self, scheduler: Scheduler, access: auth.Access, writing: ThreadPoolExecutor, noticing: ThreadPoolExecutor
+    ) -> None:
+        own, core = scheduler.own, scheduler.settings[CoreSettings]
+        identity = own.identity or socket.gethostname()
+        self.work = Work()
+        self.cluster = Cluster(scheduler.hook, scheduler.catalogue, scheduler.settings, now=time.monotonic)
+        api = Api(scheduler.connection, identity, core.scheduler_name, lambda what, how: self.work.writes.labels(what, how).inc())
+        self.notices = Notices(api, noticing)
+        self.record = Record(self.work, self.notices)
+        self.lists = Watches(self._lists(scheduler.connection))
+        self.follower = Follower(Leadership(identity), self.lists, self._turned)
+        self.lease = Watches([self._lease(scheduler.connection, core)])
+        self.binder = Binder(self.cluster, api, writing, self.follower.term, self.record, Patience(answer=own.timeout))
+        self.work.registry.register(Standing(self.cluster.state, self.follower, self._health, lambda: len(self.notices)))
+        self._tasks: list[asyncio.Task[None]] = []
+        self._access = access
+        self._tls = CertSwap(_files(access).read(), access.tls.client_ca.read_bytes()) if access.tls else None
+        extender = Extender(self.cluster, self.binder, self.follower, self.record)
+        self.extender = Server(extender.app(access), access.address, tls=self._tls)
+        info = Info(self.follower, self.lists, self._health, self.work, self.cluster.state, self.cluster.explain)
+        self.info = Server(info.app(), Address.parse(own.metrics_address))
+
+    async def start(self) -> None:
+        """Listen, and begin to follow the Lease: all else comes from that."""
+        await self.info.start()
+        await self.extender.start()
+        _log.info("serving", extra={"extender": str(self.extender.address), "info": str(self.info.address)})
+        self.lease.begin()
+        for work in (self.notices.run(), self._expire()):
+            self._begin(work)
+        if self._access.tls:
+            self._begin(self._renew())
+
+    async def stop(self) -> None:
+        """Take nothing new, finish what is in flight."""
+        _log.info("ending", extra={"in_flight": self.binder.in_flight})
+        await self.extender.stop(self.binder.patience.answer)
+        await self.binder.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.lease.close()
+        self.lists.close()
+        await self.info.stop(0.1)
+
+    # --- What is watched. ---
+
+    def _lists(self, connection: Connection) -> list[Source[Any]]:
+        cluster = self.cluster
+        prepared = {"label_selector": f"{PREPARED}=true"}
+        return [
+            Source("nodes", _reflector(connection, "/api/v1/nodes", Node), cluster.nodes_replaced, cluster.nodes_changed),
+            Source("pods", _reflector(connection, "/api/v1/pods", Pod, **prepared), cluster.pods_replaced, self._pods_changed),
+            Source(
+                "resourcequotas",
+                _reflector(connection, "/api/v1/resourcequotas", ResourceQuota),
+                cluster.quotas_replaced,
+                self._quotas_changed,
+            ),
+        ]
+
+    def _lease(self, connection: Connection, core: CoreSettings) -> Source[Lease]:
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{core.namespace}/leases"
+        named = {"field_selector": f"metadata.name={core.scheduler_name}"}
+        return Source(
+            "lease",
+            _reflector(connection, path, Lease, **named),
+            lambda leases: self.follower.lease_listed(leases),
+            lambda batch: self.follower.lease_changed(batch),
+        )
+
+    def _pods_changed(self, batch: list[tuple[str, Pod]]) -> None:
+        self.cluster.pods_changed(batch)
+        for event, pod in batch:
+            if event == "DELETED" or pod.spec.node_name:
+                self.notices.forget(pod.metadata.uid)
+
+    def _quotas_changed(self, batch: list[tuple[str, ResourceQuota]]) -> None:
+        """kube-scheduler does not watch quotas: who was refused because of one would wait for minutes."""
+        self.cluster.quotas_changed(batch)
+        self.notices.wake()
+
+    def _turned(self, old: Led, new: Led) -> None:
+        self.record.turned(old, new)
+        if new.leading:
+            _settle_memory()
+
+    def _health(self) -> list[Any]:
+        return [*self.lease.health(), *self.lists.health()]
+
+    # --- What runs beside. ---
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _expire(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            expired = self.cluster.expire()
+            if expired:
+                self.work.expired.inc(expired)
+                self.notices.wake()
+
+    async def _renew(self) -> None:
+        """The certificate's files, when they are replaced."""
+        while True:
+            await asyncio.sleep(TICK)
+            try:
+                pair = _files(self._access).read()
+                assert self._tls is not None
+                self._tls.swap(pair)
+            except Exception as error:  # half of a pair, for a moment
+                _log.warning("the certificate cannot be used", extra={"error": str(error)})
+
+
+def _files(access: auth.Access) -> Files:
+    assert access.tls is not None
+    return Files(access.tls.cert, access.tls.key)
+
+
+def _reflector(connection: Connection, path: str, shape: type[Any], **selectors: str) -> Callable[[Any], Any]:
+    return lambda sink: Reflector(connection, path, shape, sink, **selectors)
+
+
+def _settle_memory() -> None:
+    """What the first lists brought stays for long; looking through it again and again would cost more than all decisions."""
+    gc.collect()
+    gc.freeze()
+
+
+def run(scheduler: Scheduler) -> None:
+    """In this process, until a signal ends it."""
+    import uvloop
+
+    gc.set_threshold(50_000, 20, 100)
+    uvloop.run(scheduler.serve())

@@ -1,0 +1,224 @@
+"""The edge of leadership: what is watched, how it reaches the loop, and when what was listed counts as complete.
+
+Pods, nodes and quotas are watched by everybody, so that a standby is warm and a missing right is seen before it is needed. Who
+gains the leadership lists them anew: what stood in the lists before may have been overtaken by the former leader's last Bindings.
+Reflectors run in threads; everything else here runs on the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from attrs import define, field, frozen
+
+from hami_scheduler.leadership import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from hami_core.kube.objects import Lease
+    from hami_core.kube.reflector import Health as ReflectorHealth
+    from hami_scheduler.leadership import Leadership
+
+T = TypeVar("T")
+
+
+class Watching(Protocol):
+    """A reflector: one resource listed and watched in a thread, for ever."""
+
+    health: ReflectorHealth
+
+    def run(self, stop: threading.Event) -> None: ...
+
+
+@frozen
+class Source(Generic[T]):
+    """One resource and what is done with it. ``reflector`` makes one for a sink."""
+
+    name: str
+    reflector: Callable[[Any], Watching]
+    replaced: Callable[[list[T]], None]
+    changed: Callable[[list[tuple[str, T]]], None]
+
+
+@define(eq=False)
+class _OnLoop(Generic[T]):
+    """A reflector's sink that hands everything to the loop, until it is closed; what was handed before then is dropped."""
+
+    _loop: asyncio.AbstractEventLoop
+    _source: Source[T]
+    _complete: Callable[[], None]
+    _open: bool = field(default=True, init=False)
+
+    def close(self) -> None:
+        self._open = False
+
+    def replaced(self, objects: list[T]) -> None:
+        self._loop.call_soon_threadsafe(self._replaced, objects)
+
+    def changed(self, batch: list[tuple[str, T]]) -> None:
+        self._loop.call_soon_threadsafe(self._changed, batch)
+
+    def _replaced(self, objects: list[T]) -> None:
+        if self._open:
+            self._source.replaced(objects)
+            self._complete()
+
+    def _changed(self, batch: list[tuple[str, T]]) -> None:
+        if self._open:
+            self._source.changed(batch)
+
+
+@frozen(eq=False)
+class _Watch:
+    """A reflector at work."""
+
+    source: Source[Any]
+    sink: _OnLoop[Any]
+    reflector: Watching
+    stop: threading.Event
+    thread: threading.Thread
+
+    def close(self) -> None:
+        self.sink.close()
+        self.stop.set()
+
+
+@frozen
+class Health:
+    """How a watch is. ``silent``: seconds since the API server was last heard; None: never. ``failure``: why it waits."""
+
+    name: str
+    synced: bool
+    silent: float | None
+    lists: int
+    failure: str
+    alive: bool
+
+
+class Watches:
+    """Reflectors, each in a thread. ``begin`` lists everything anew, and calls back once, when all lists are there."""
+
+    def __init__(self, sources: Sequence[Source[Any]], clock: Callable[[], float] = time.monotonic) -> None:
+        self._sources, self._clock = sources, clock
+        self._watches: list[_Watch] = []
+        self.begun = False
+        self._lists: dict[str, int] = {}
+        self.complete = False
+
+    def begin(self, then: Callable[[], None] = lambda: None) -> None:
+        """From nothing. Lists that are on their way for somebody else no longer count."""
+        self.close()
+        self.begun = True
+        missing = {source.name for source in self._sources}
+
+        def arrived(name: str) -> None:
+            if name in missing:
+                missing.remove(name)
+                if not missing:
+                    self.complete = True
+                    then()
+
+        self._watches = [self._watch(source, arrived) for source in self._sources]
+
+    def _watch(self, source: Source[Any], arrived: Callable[[str], None]) -> _Watch:
+        sink = _OnLoop(asyncio.get_running_loop(), source, lambda: arrived(source.name))
+        reflector, stop = source.reflector(sink), threading.Event()
+        thread = threading.Thread(target=reflector.run, args=(stop,), name=f"watch {source.name}", daemon=True)
+        thread.start()
+        return _Watch(source, sink, reflector, stop, thread)
+
+    def close(self) -> None:
+        """No object comes any more. Threads end by themselves."""
+        self.complete = False
+        for watch in self._watches:
+            watch.close()
+            self._lists[watch.source.name] = self._lists_of(watch)
+        self._watches = []
+
+    def health(self) -> list[Health]:
+        """How every watch is."""
+        return [self._health(watch) for watch in self._watches]
+
+    def _health(self, watch: _Watch) -> Health:
+        health = watch.reflector.health
+        silent = None if health.last_contact < 0 else self._clock() - health.last_contact
+        return Health(watch.source.name, health.synced, silent, self._lists_of(watch), health.failure, watch.thread.is_alive())
+
+    def _lists_of(self, watch: _Watch) -> int:
+        """All that there were, of this watch and of those before it."""
+        return self._lists.get(watch.source.name, 0) + watch.reflector.health.synced + watch.reflector.health.restarts
+
+
+class Follower:
+    """Our leadership as the Lease and the lists make it, for everybody who has to know."""
+
+    def __init__(
+        self,
+        leadership: Leadership,
+        lists: Watches,
+        changed: Callable[[Leadership, Leadership], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._state, self._lists, self._changed, self._clock = leadership, lists, changed, clock
+        self._turn = asyncio.Event()
+        self._term = ""
+
+    @property
+    def state(self) -> Leadership:
+        """Where we stand."""
+        return self._state
+
+    def term(self) -> str:
+        """Of our leadership; empty: we do not lead. Any thread may ask."""
+        return self._term
+
+    async def opened(self, timeout: float) -> bool:
+        """Whether we lead now, or within so many seconds."""
+        if not self._term and timeout > 0:
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._turn.wait()
+            except TimeoutError:
+                return False
+        return bool(self._term)
+
+    # --- The Lease's source. ---
+
+    def lease_listed(self, leases: list[Lease]) -> None:
+        """The Lease as it is; there is at most one of its name. Who does not lead lists now, to be warm."""
+        self._to(self._state.seen(leases[0] if leases else None, self._clock()))
+        if self._state.phase is Phase.STANDBY and not self._lists.begun:
+            self._lists.begin()
+
+    def lease_changed(self, batch: list[tuple[str, Lease]]) -> None:
+        """Of several changes the last counts."""
+        event, lease = batch[-1]
+        self._to(self._state.seen(None if event == "DELETED" else lease, self._clock()))
+
+    # --- Transitions. ---
+
+    def _to(self, new: Leadership) -> None:
+        old, self._state = self._state, new
+        self._term = new.term if new.leading else ""
+        if new.leading:
+            self._turn.set()
+        else:
+            self._turn.clear()
+        if new.phase is not old.phase or new.term != old.term:
+            self._changed(old, new)
+            self._act()
+
+    def _act(self) -> None:
+        """What the phase that has just begun needs."""
+        term = self._state.term
+        if self._state.phase is Phase.GRACE:
+            asyncio.get_running_loop().call_later(self._state.grace, self._passed)
+        elif self._state.phase is Phase.LISTING:
+            self._lists.begin(lambda: self._to(self._state.listed(term, self._clock())))
+
+    def _passed(self) -> None:
+        self._to(self._state.passed(self._clock()))

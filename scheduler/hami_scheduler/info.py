@@ -1,0 +1,88 @@
+"""The other port: metrics, whether we are well, and what would become of a pod. Reading only; nothing here decides."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import orjson
+
+from hami_core.errors import HamiError
+from hami_core.serving.exchange import Answer, Refusal, Routes
+from hami_scheduler import metrics
+from hami_scheduler.leadership import Phase
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from hami_core.serving.exchange import App
+    from hami_scheduler.following import Follower, Health, Watches
+    from hami_scheduler.metrics import Work
+    from hami_scheduler.state import State
+
+LARGEST = 4 << 20
+"""Bytes of a pod's manifest: the API server takes less."""
+
+Explain = dict[str, Any]
+
+
+class Info:
+    """What can be asked."""
+
+    def __init__(
+        self,
+        follower: Follower,
+        lists: Watches,
+        health: Callable[[], Iterable[Health]],
+        work: Work,
+        state: State,
+        explain: Callable[[dict[str, Any]], Explain],
+    ) -> None:
+        self._follower, self._lists, self._health = follower, lists, health
+        self._work, self._state, self._explain = work, state, explain
+
+    def app(self) -> App:
+        """The ASGI application."""
+        return Routes(
+            {
+                "/metrics": {"GET": self.metrics},
+                "/metrics/devices": {"GET": self.devices},
+                "/healthz": {"GET": self.healthz},
+                "/readyz": {"GET": self.readyz},
+                "/explain": {"POST": self.explain},
+            },
+            LARGEST,
+        )
+
+    async def metrics(self, _: bytes) -> Answer:
+        """Counters, and sums by node and namespace."""
+        return Answer(metrics.page(self._work, self._state), content_type=metrics.CONTENT_TYPE)
+
+    async def devices(self, _: bytes) -> Answer:
+        """Every device."""
+        return Answer(metrics.devices(self._state), content_type=metrics.CONTENT_TYPE)
+
+    async def healthz(self, _: bytes) -> Answer:
+        """The loop answers, and nobody who watches has died. That the API server is gone is no reason to be started anew."""
+        dead = [one.name for one in self._health() if not one.alive]
+        return Answer(orjson.dumps({"dead": dead}), 500 if dead else 200)
+
+    async def readyz(self, _: bytes) -> Answer:
+        """Whether the lists are complete. A standby is ready too: a Deployment waits for it, and kube-scheduler asks the leader."""
+        state = self._follower.state
+        ready = self._lists.complete and state.phase in {Phase.STANDBY, Phase.LEADING}
+        watches = {one.name: {"synced": one.synced, "silent": one.silent, "failure": one.failure} for one in self._health()}
+        told = {"ready": ready, "phase": state.phase.value, "term": state.term, "holder": state.holder, "watches": watches}
+        return Answer(orjson.dumps(told), 200 if ready else 503)
+
+    async def explain(self, body: bytes) -> Answer:
+        """What would become of this pod now."""
+        if not self._lists.complete:
+            raise Refusal(503, "the lists are not complete yet")
+        try:
+            pod = msgspec.json.decode(body, type=dict[str, Any])
+            return Answer(orjson.dumps(self._explain(pod), default=str))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Refusal(400, f"a Pod's manifest in JSON is asked for: {error}") from error
+        except HamiError as error:
+            raise Refusal(422, str(error)) from error

@@ -1,0 +1,148 @@
+"""Why a pod waits, told to people: one event and one annotation for each pod that does, and nothing for pods that fit at once.
+
+    the sentence is new           written soon
+    it is the same                nothing: kube-scheduler tries a pod again and again
+    it has changed                written, but not more often than every 30 seconds for one pod
+    the pod is bound, or gone     forgotten; the Binding itself clears the annotation, so that costs no write
+
+Our write is a change of the pod, after which kube-scheduler tries it once more: the answer is the same sentence, so it ends there.
+The same is used on purpose where room has come that kube-scheduler cannot know of (``wake``).
+All writes together are bounded, so a thousand waiting pods cost no more than ten writes a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from attrs import define, field
+
+from hami_core.kube.errors import KubeError, NotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Executor
+
+AGAIN = 30.0
+"""Seconds between two sentences about one pod."""
+
+RATE = 10.0
+"""Pods a second that are written to, at most."""
+
+_log = logging.getLogger(__name__)
+
+
+class Board(Protocol):
+    """Where notices are put. Called in threads; may raise KubeError."""
+
+    def waiting(self, pod: Waiting, text: str, *, event: bool) -> None:
+        """The annotation, and an event beside it."""
+
+
+@define(eq=False)
+class Waiting:
+    """A pod that waits, and what people know of it."""
+
+    uid: str
+    namespace: str
+    name: str
+    text: str  # why, as of the last try
+    told: str = ""  # what was written
+    at: float = field(default=float("-inf"))  # when
+    woken: bool = False  # to be written though nothing has changed
+    first: str = ""  # when its event was first recorded
+    count: int = 0  # how often
+
+    def due(self, now: float) -> bool:
+        """Whether something is to be written now."""
+        return self.woken or (self.text != self.told and now - self.at >= AGAIN)
+
+
+class Notices:
+    """The pods that wait, by uid."""
+
+    def __init__(
+        self,
+        board: Board,
+        threads: Executor,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._board, self._threads, self._clock, self._wall = board, threads, clock, wall
+        self._pods: dict[str, Waiting] = {}
+        self._news = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._pods)
+
+    def told(self, uid: str) -> bool:
+        """Whether a pod carries an annotation of ours that says that it waits."""
+        return bool(self._pods[uid].told) if uid in self._pods else False
+
+    # --- What happens to pods. ---
+
+    def waits(self, pod: Mapping[str, Any], why: str) -> None:
+        """No node can hold it."""
+        meta = pod.get("metadata") or {}
+        uid = meta.get("uid") or ""
+        known = self._pods.setdefault(uid, Waiting(uid, meta.get("namespace") or "", meta.get("name") or "", why))
+        known.text = why
+        self._news.set()
+
+    def forget(self, uid: str) -> None:
+        """It is bound, or gone."""
+        self._pods.pop(uid, None)
+
+    def clear(self) -> None:
+        """Another leads."""
+        self._pods.clear()
+
+    def wake(self) -> None:
+        """Room may have come of which kube-scheduler knows nothing: let it try those again that have been refused."""
+        for pod in self._pods.values():
+            pod.woken = True
+        self._news.set()
+
+    # --- Writing. ---
+
+    async def run(self) -> None:
+        """Write what is due, one pod after the other, for ever."""
+        while True:
+            pod = self.next()
+            if pod is None:
+                await self._something()
+            else:
+                await self._write(pod)
+                await asyncio.sleep(1 / RATE)
+
+    def next(self) -> Waiting | None:
+        """The pod that has waited longest to be written to."""
+        now = self._clock()
+        return min((pod for pod in self._pods.values() if pod.due(now)), key=lambda pod: pod.at, default=None)
+
+    async def _something(self) -> None:
+        """Until there is news, or a pod's 30 seconds may be over."""
+        self._news.clear()
+        try:
+            async with asyncio.timeout(1.0):
+                await self._news.wait()
+        except TimeoutError:
+            return
+
+    async def _write(self, pod: Waiting) -> None:
+        text, woken = pod.text, pod.woken and pod.text == pod.told
+        shown = f"{text} (tried again {self._wall():%H:%M:%S} UTC)" if woken else text
+        pod.woken, pod.at, before = False, self._clock(), pod.told
+        pod.told = text
+        try:
+            call = lambda: self._board.waiting(pod, shown, event=text != before)  # noqa: E731
+            await asyncio.get_running_loop().run_in_executor(self._threads, call)
+        except NotFound:
+            self.forget(pod.uid)
+        except KubeError as error:  # the next sentence is soon enough
+            pod.told = before
+            _log.warning("a notice was not written", extra={"pod_uid": pod.uid, "error": str(error)})
