@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 WORD = "|".join(DEVICE_POLICIES)
-NAMESPACE = Form(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "a name of lower-case letters, digits and dashes")
 SCHEDULER = Form(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "a name of lower-case letters, digits, dots and dashes")
+NAMESPACE = Form(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "a name of lower-case letters, digits and dashes")
 
 
 @frozen
@@ -55,7 +55,7 @@ class CoreSettings:
     namespace: str = setting(
         "namespaceOverride",
         "hami-system",
-        "The namespace of hami's own parts: their service accounts, the webhook's Service and certificates, the scheduler's Lease.",
+        "The namespace that hami's own parts run in: their service accounts are of it, and kube-scheduler's Lease is in it.",
         form=NAMESPACE,
     )
     driver_deadline: float = setting(

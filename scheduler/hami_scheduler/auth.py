@@ -50,10 +50,10 @@ class Access:
 
     @property
     def url(self) -> str:
-        """Where kube-scheduler finds us, the secret word left out: it belongs to no manifest."""
-        scheme = "https" if self.tls else "http"
-        host = self.address.host or "127.0.0.1"
-        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.address.port}"
+        """Where the kube-scheduler beside us finds us, the secret word included."""
+        host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.address.host, self.address.host)  # noqa: S104
+        scheme, place = ("https" if self.tls else "http"), f"[{host}]" if ":" in host else host
+        return f"{scheme}://{place}:{self.address.port}" + (f"/{self.token}" if self.token else "")
 
 
 def access(settings: SchedulerSettings) -> Access:

@@ -2,7 +2,7 @@
 
     begin (the shares are taken) --> POST pods/<name>/binding --> BOUND      the pod has them
                                                               --> REFUSED    nothing was written: they are given back
-                                                              --> UNKNOWN    they are kept, and the pod is read until it is known
+                                                              --> UNKNOWN    they are kept; the pod is read until it is known
 
 ``begin`` and ``settle`` run on the loop that owns the cluster; the write runs in a thread. A pod that is being bound is bound
 once: who asks again meanwhile gets the same answer.
@@ -22,11 +22,11 @@ from hami_core.kube.errors import Conflict, Forbidden, KubeError, NotFound, Refu
 from hami_scheduler.cluster import Outcome, Refusal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from concurrent.futures import Executor
 
     from hami_core.kube.objects import Pod
-    from hami_scheduler.cluster import Cluster
+    from hami_scheduler.cluster import Cluster, Doubt
     from hami_scheduler.protocol import Binding
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Witness(Protocol):
 
 @frozen
 class Patience:
-    """How long, in seconds. ``answer``: kube-scheduler's. ``arrive``: for a write whose connection is gone to be seen or never."""
+    """How long, in seconds. ``answer``: kube-scheduler's. ``arrive``: for a write without a connection to be seen or never."""
 
     answer: float = 5.0
     arrive: float = 2.0
@@ -103,12 +103,26 @@ class Binder:
         return error
 
     @property
+    def patience(self) -> Patience:
+        """How long it waits."""
+        return self._patience
+
+    @property
     def in_flight(self) -> int:
         """Binds whose outcome is not known yet, those that nobody waits for included."""
         return len(self._running) + len(self._following)
 
+    async def look(self, doubts: Iterable[Doubt]) -> None:
+        """Read pods that should have been seen by now. Those that are being followed are read anyway."""
+        for doubt in [one for one in doubts if one.uid not in self._following and one.uid not in self._running]:
+            try:
+                pod = await self._in_thread(partial(self._writes.pod, doubt.namespace, doubt.name, self._patience.answer))
+            except KubeError:
+                return
+            self._cluster.read(doubt.uid, pod)
+
     async def drain(self) -> None:
-        """Until nobody waits for a bind any more. Those of unknown outcome are left: whoever starts next finds them by listing."""
+        """Until nobody waits for a bind any more. Those of unknown outcome are left: who starts next finds them by listing."""
         if self._running:
             await asyncio.wait(self._running.values())
         for task in list(self._following.values()):
@@ -127,6 +141,9 @@ class Binder:
         begun = self._cluster.begin(binding.uid, binding.namespace, binding.name, binding.node, term)
         if isinstance(begun, Refusal):
             return binding.node, self._refused(binding, "no room", str(begun))
+        if begun.bound:  # by a Binding whose answer kube-scheduler never got
+            self._witness.bound(binding, self._clock() - started)
+            return binding.node, ""
         try:
             await self._in_thread(partial(self._write, binding, begun.annotations, term, started + self._patience.write))
         except Exception as error:
@@ -187,12 +204,13 @@ class Binder:
             try:
                 pod = await self._in_thread(partial(self._writes.pod, binding.namespace, binding.name, self._patience.answer))
             except KubeError:
-                outcome = None
+                pod, outcome = None, None
             else:
                 answered = min(answered, asked)  # from then on the API server had time for what had reached it
                 outcome = outcome_of(pod, binding, arrived=asked - answered >= self._patience.arrive)
             if outcome is not None:
                 self._cluster.settle(binding.uid, outcome)
+                self._cluster.read(binding.uid, pod)
                 self._witness.resolved(binding, outcome, self._clock() - started)
                 return outcome
             await asyncio.sleep(pause)
@@ -200,7 +218,7 @@ class Binder:
 
 
 def _may_have_arrived(error: Exception) -> bool:
-    """Whether a Binding may have been carried out all the same. What is no answer of the API server at all may have been, too."""
+    """Whether a Binding may have been carried out all the same: after a fault that is no answer at all, too."""
     if isinstance(error, Refused):
         return False
     return not isinstance(error, Unavailable) or error.unknown

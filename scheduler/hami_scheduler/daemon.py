@@ -12,7 +12,6 @@ import logging
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -90,20 +89,20 @@ class Running:
         identity = own.identity or socket.gethostname()
         self.work = Work()
         self.cluster = Cluster(scheduler.hook, scheduler.catalogue, scheduler.settings, now=time.monotonic)
-        api = Api(scheduler.connection, identity, core.scheduler_name, lambda what, how: self.work.writes.labels(what, how).inc())
+        api = Api(scheduler.connection, identity, core.scheduler_name, self.work.wrote)
         self.notices = Notices(api, noticing)
         self.record = Record(self.work, self.notices)
         self.lists = Watches(self._lists(scheduler.connection))
         self.follower = Follower(Leadership(identity), self.lists, self._turned)
         self.lease = Watches([self._lease(scheduler.connection, core)])
         self.binder = Binder(self.cluster, api, writing, self.follower.term, self.record, Patience(answer=own.timeout))
-        self.work.registry.register(Standing(self.cluster.state, self.follower, self._health, lambda: len(self.notices)))
+        self.work.registry.register(Standing(self.cluster, self.follower, self._health))
         self._tasks: list[asyncio.Task[None]] = []
         self._access = access
         self._tls = CertSwap(_files(access).read(), access.tls.client_ca.read_bytes()) if access.tls else None
         extender = Extender(self.cluster, self.binder, self.follower, self.record)
         self.extender = Server(extender.app(access), access.address, tls=self._tls)
-        info = Info(self.follower, self.lists, self._health, self.work, self.cluster.state, self.cluster.explain)
+        info = Info(self.follower, self.lists, self._health, self.work, self.cluster, self._explained)
         self.info = Server(info.app(), Address.parse(own.metrics_address))
 
     async def start(self) -> None:
@@ -112,7 +111,7 @@ class Running:
         await self.extender.start()
         _log.info("serving", extra={"extender": str(self.extender.address), "info": str(self.info.address)})
         self.lease.begin()
-        for work in (self.notices.run(), self._expire()):
+        for work in (self.notices.run(), self._look_after()):
             self._begin(work)
         if self._access.tls:
             self._begin(self._renew())
@@ -132,11 +131,15 @@ class Running:
     # --- What is watched. ---
 
     def _lists(self, connection: Connection) -> list[Source[Any]]:
-        cluster = self.cluster
-        prepared = {"label_selector": f"{PREPARED}=true"}
+        cluster, pods = self.cluster, _reflector(connection, "/api/v1/pods", Pod, label=f"{PREPARED}=true")
         return [
             Source("nodes", _reflector(connection, "/api/v1/nodes", Node), cluster.nodes_replaced, cluster.nodes_changed),
-            Source("pods", _reflector(connection, "/api/v1/pods", Pod, **prepared), cluster.pods_replaced, self._pods_changed),
+            Source(
+                "pods",
+                _reflector(connection, "/api/v1/pods", Pod, label=f"{PREPARED}=true"),
+                cluster.pods_replaced,
+                self._pods_changed,
+            ),
             Source(
                 "resourcequotas",
                 _reflector(connection, "/api/v1/resourcequotas", ResourceQuota),
@@ -147,12 +150,11 @@ class Running:
 
     def _lease(self, connection: Connection, core: CoreSettings) -> Source[Lease]:
         path = f"/apis/coordination.k8s.io/v1/namespaces/{core.namespace}/leases"
-        named = {"field_selector": f"metadata.name={core.scheduler_name}"}
         return Source(
             "lease",
-            _reflector(connection, path, Lease, **named),
-            lambda leases: self.follower.lease_listed(leases),
-            lambda batch: self.follower.lease_changed(batch),
+            _reflector(connection, path, Lease, field=f"metadata.name={core.scheduler_name}"),
+            self.follower.lease_listed,
+            self.follower.lease_changed,
         )
 
     def _pods_changed(self, batch: list[tuple[str, Pod]]) -> None:
@@ -174,18 +176,25 @@ class Running:
     def _health(self) -> list[Any]:
         return [*self.lease.health(), *self.lists.health()]
 
+    def _explained(self, pod: dict[str, Any]) -> dict[str, Any]:
+        filtered = self.cluster.explain(pod)
+        return {"ours": filtered.ours, "nodes": list(filtered.kept), "why": str(filtered.why or "")}
+
     # --- What runs beside. ---
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         self._tasks.append(asyncio.create_task(work))
 
-    async def _expire(self) -> None:
+    async def _look_after(self) -> None:
+        """Once a second: what has run out, and what has not been seen for too long."""
         while True:
             await asyncio.sleep(TICK)
             expired = self.cluster.expire()
             if expired:
                 self.work.expired.inc(expired)
                 self.notices.wake()
+            if self.follower.term():
+                await self.binder.look(self.cluster.doubts())
 
     async def _renew(self) -> None:
         """The certificate's files, when they are replaced."""
@@ -204,8 +213,8 @@ def _files(access: auth.Access) -> Files:
     return Files(access.tls.cert, access.tls.key)
 
 
-def _reflector(connection: Connection, path: str, shape: type[Any], **selectors: str) -> Callable[[Any], Any]:
-    return lambda sink: Reflector(connection, path, shape, sink, **selectors)
+def _reflector(connection: Connection, path: str, shape: type[Any], label: str = "", field: str = "") -> Callable[[Any], Any]:
+    return lambda sink: Reflector(connection, path, shape, sink, label_selector=label, field_selector=field)
 
 
 def _settle_memory() -> None:

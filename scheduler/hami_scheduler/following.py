@@ -1,13 +1,14 @@
 """The edge of leadership: what is watched, how it reaches the loop, and when what was listed counts as complete.
 
 Pods, nodes and quotas are watched by everybody, so that a standby is warm and a missing right is seen before it is needed. Who
-gains the leadership lists them anew: what stood in the lists before may have been overtaken by the former leader's last Bindings.
+gains the leadership lists them anew: the former leader's last Bindings may have overtaken what stood in the lists before.
 Reflectors run in threads; everything else here runs on the loop.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hami_core.kube.objects import Lease
-    from hami_core.kube.reflector import Health as ReflectorHealth
     from hami_scheduler.leadership import Leadership
 
 T = TypeVar("T")
@@ -29,7 +29,10 @@ T = TypeVar("T")
 class Watching(Protocol):
     """A reflector: one resource listed and watched in a thread, for ever."""
 
-    health: ReflectorHealth
+    synced: bool
+    last_contact: float
+    restarts: int
+    failure: str
 
     def run(self, stop: threading.Event) -> None: ...
 
@@ -144,13 +147,20 @@ class Watches:
         return [self._health(watch) for watch in self._watches]
 
     def _health(self, watch: _Watch) -> Health:
-        health = watch.reflector.health
-        silent = None if health.last_contact < 0 else self._clock() - health.last_contact
-        return Health(watch.source.name, health.synced, silent, self._lists_of(watch), health.failure, watch.thread.is_alive())
+        at = watch.reflector
+        silent = self._clock() - at.last_contact
+        return Health(
+            name=watch.source.name,
+            synced=at.synced,
+            silent=silent if math.isfinite(silent) else None,
+            lists=self._lists_of(watch),
+            failure=at.failure,
+            alive=watch.thread.is_alive(),
+        )
 
     def _lists_of(self, watch: _Watch) -> int:
         """All that there were, of this watch and of those before it."""
-        return self._lists.get(watch.source.name, 0) + watch.reflector.health.synced + watch.reflector.health.restarts
+        return self._lists.get(watch.source.name, 0) + int(watch.reflector.synced) + watch.reflector.restarts
 
 
 class Follower:

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from hami_core.serving.exchange import App
+    from hami_scheduler.cluster import Cluster
     from hami_scheduler.following import Follower, Health, Watches
     from hami_scheduler.metrics import Work
-    from hami_scheduler.state import State
 
 LARGEST = 4 << 20
 """Bytes of a pod's manifest: the API server takes less."""
@@ -35,11 +35,11 @@ class Info:
         lists: Watches,
         health: Callable[[], Iterable[Health]],
         work: Work,
-        state: State,
+        cluster: Cluster,
         explain: Callable[[dict[str, Any]], Explain],
     ) -> None:
         self._follower, self._lists, self._health = follower, lists, health
-        self._work, self._state, self._explain = work, state, explain
+        self._work, self._cluster, self._explain = work, cluster, explain
 
     def app(self) -> App:
         """The ASGI application."""
@@ -56,11 +56,11 @@ class Info:
 
     async def metrics(self, _: bytes) -> Answer:
         """Counters, and sums by node and namespace."""
-        return Answer(metrics.page(self._work, self._state), content_type=metrics.CONTENT_TYPE)
+        return Answer(metrics.page(self._work, self._cluster), content_type=metrics.CONTENT_TYPE)
 
     async def devices(self, _: bytes) -> Answer:
         """Every device."""
-        return Answer(metrics.devices(self._state), content_type=metrics.CONTENT_TYPE)
+        return Answer(metrics.devices(self._cluster), content_type=metrics.CONTENT_TYPE)
 
     async def healthz(self, _: bytes) -> Answer:
         """The loop answers, and nobody who watches has died. That the API server is gone is no reason to be started anew."""
@@ -68,7 +68,7 @@ class Info:
         return Answer(orjson.dumps({"dead": dead}), 500 if dead else 200)
 
     async def readyz(self, _: bytes) -> Answer:
-        """Whether the lists are complete. A standby is ready too: a Deployment waits for it, and kube-scheduler asks the leader."""
+        """Whether the lists are complete. A standby is ready too: a Deployment waits for it, and leading is no readiness."""
         state = self._follower.state
         ready = self._lists.complete and state.phase in {Phase.STANDBY, Phase.LEADING}
         watches = {one.name: {"synced": one.synced, "silent": one.silent, "failure": one.failure} for one in self._health()}

@@ -1,8 +1,8 @@
 """What is counted, by Prometheus' conventions: the scheduler's own work, and sums by node and namespace.
 
-The names of HAMi's gauges are kept; ratios are 0 to 1. A page of every device of a large cluster is megabytes, so devices stand on
-a page of their own (/metrics/devices) and nodes and namespaces on the first. Their lines are written here: 20,000 samples through
-the client library take longer than the scrape may.
+The names of HAMi's gauges are kept; ratios are 0 to 1. A page of every device of a large cluster is megabytes, so devices have
+a page of their own (/metrics/devices), and nodes and namespaces are on the first. Their lines are written here: 20,000 samples
+through the client library take longer than the scrape may.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from hami_scheduler.leadership import Phase
-from hami_scheduler.quota import ROLES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,8 +21,9 @@ if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
     from hami_core.table import NodeTable
+    from hami_scheduler.cluster import Cluster
     from hami_scheduler.following import Follower, Health
-    from hami_scheduler.state import State
+    from hami_scheduler.tallies import NodeSums
 
 MIB = 1 << 20
 PERCENT = 100
@@ -36,6 +36,7 @@ class Work:
     """Counters and histograms of what the scheduler does."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second series beside each, with the time of its making
         self.registry = CollectorRegistry()
         self.decisions = Counter(
             "hami_scheduler_decisions",
@@ -81,6 +82,13 @@ class Work:
             "hami_scheduler_holds_expired", "Holds between filter and bind whose bind never came.", registry=self.registry
         )
         self.leaderships = Counter("hami_scheduler_leaderships", "Leaderships gained.", registry=self.registry)
+        self._build()
+
+    def wrote(self, what: str, outcome: str) -> None:
+        """A write to the API server is over. Any thread may say so."""
+        self.writes.labels(what, outcome).inc()
+
+    def _build(self) -> None:
         build = Gauge("hami_build_info", "1, with the version.", ["version"], registry=self.registry)
         build.labels(version("hami-scheduler")).set(1)
 
@@ -88,34 +96,27 @@ class Work:
 class Standing:
     """Collects how things stand at the moment of the scrape: what is gone is gone from the page."""
 
-    def __init__(
-        self, state: State, follower: Follower, health: Callable[[], Iterable[Health]], waiting: Callable[[], int]
-    ) -> None:
-        self._state, self._follower, self._health, self._waiting = state, follower, health, waiting
+    def __init__(self, cluster: Cluster, follower: Follower, health: Callable[[], Iterable[Health]]) -> None:
+        self._cluster, self._follower, self._health = cluster, follower, health
 
     def collect(self) -> Iterator[Metric]:
         """As the client library asks."""
-        yield _gauge("hami_scheduler_leading", "1 while this scheduler decides.", int(self._follower.state.leading))
+        yield GaugeMetricFamily("hami_scheduler_leading", "1 while this scheduler decides.", int(self._follower.state.leading))
         phases = _labelled("hami_scheduler_phase", "1 for the phase of leadership it is in.", ["phase"])
         for phase in Phase:
             phases.add_metric([phase.value], int(self._follower.state.phase is phase))
         yield phases
-        yield _gauge("hami_scheduler_waiting_pods", "Pods that no node could hold when they were last tried.", self._waiting())
         yield from self._books()
         yield from self._watches()
 
     def _books(self) -> Iterator[Metric]:
-        state = self._state
-        yield _gauge("hami_scheduler_nodes", "Nodes that are known.", len(state.nodes))
-        yield _gauge("hami_scheduler_holdings", "Pods that hold shares.", len(state.fleet.holdings()))
+        counts = self._cluster.counts()
+        for name, text in _COUNTS.items():
+            yield GaugeMetricFamily(f"hami_scheduler_{name}", text, getattr(counts, name))
         holds = _labelled("hami_scheduler_holds", "Holdings that no watch has confirmed yet, by stage.", ["stage"])
-        stages = [hold.stage.value for hold in (*state.holds.likely(), *state.holds.firm())]
         for stage in ("likely", "binding", "unknown", "bound"):
-            holds.add_metric([stage], stages.count(stage))
+            holds.add_metric([stage], getattr(counts, stage))
         yield holds
-        yield _gauge("hami_scheduler_closed_nodes", "Nodes with a grant that cannot be read: nothing goes there.", len(state.closed))
-        faults = sum(map(len, state.inventory_faults.values()))
-        yield _gauge("hami_scheduler_unreadable_inventories", "Inventories of nodes that cannot be read.", faults)
 
     def _watches(self) -> Iterator[Metric]:
         lists = CounterMetricFamily("hami_scheduler_lists", "Full lists of a resource.", labels=["resource"])
@@ -128,8 +129,17 @@ class Standing:
         yield silent
 
 
-def _gauge(name: str, text: str, value: float) -> GaugeMetricFamily:
-    return GaugeMetricFamily(name, text, value)
+_COUNTS = {
+    "nodes": "Nodes that are known.",
+    "nodes_with_devices": "Nodes that have published devices.",
+    "closed_nodes": "Nodes with a grant that cannot be read: nothing new goes there.",
+    "devices": "Devices of all nodes.",
+    "pods": "Pods that admission has prepared, bound or not.",
+    "waiting": "Pods that no node could hold when they were last tried.",
+    "holdings": "Pods that hold shares, by their own annotations.",
+    "unreadable_grants": "Grants that cannot be read.",
+    "unreadable_inventories": "Inventories of nodes that cannot be read.",
+}
 
 
 def _labelled(name: str, text: str, labels: Sequence[str]) -> GaugeMetricFamily:
@@ -139,19 +149,18 @@ def _labelled(name: str, text: str, labels: Sequence[str]) -> GaugeMetricFamily:
 # --- Pages -----------------------------------------------------------------------------------------------------------
 
 
-def page(work: Work, state: State) -> bytes:
+def page(work: Work, cluster: Cluster) -> bytes:
     """Everything but single devices."""
-    lines = [*_nodes(state), *_namespaces(state), *_quotas(state)]
+    lines = [*_nodes(cluster), *_namespaces(cluster), *_quotas(cluster)]
     return generate_latest(work.registry) + "".join(lines).encode()
 
 
-def devices(state: State) -> bytes:
+def devices(cluster: Cluster) -> bytes:
     """Every device of every node."""
     families: dict[str, list[str]] = {name: [] for name in _DEVICE}
-    for (kind, splitting), table in state.tables.items():
+    for (kind, splitting), table in cluster.tables.items():
         _devices(families, table, f'kind="{_escaped(kind)}",splitting="{_escaped(splitting)}"')
-    lines = [_head(name, text) + "".join(families[name]) for name, text in _DEVICE.items()]
-    return "".join(lines).encode()
+    return "".join(_head(name, text) + "".join(families[name]) for name, text in _DEVICE.items()).encode()
 
 
 _NODE = {
@@ -170,25 +179,22 @@ _DEVICE = {
 }
 
 
-def _nodes(state: State) -> Iterator[str]:
-    tables = [(f'",kind="{_escaped(kind)}",splitting="{_escaped(splitting)}"}} ', one) for (kind, splitting), one in state.tables.items()]
-    sums = [(labels, table, _sums(table)) for labels, table in tables]
+def _nodes(cluster: Cluster) -> Iterator[str]:
+    sums = [(one, _figures(one)) for one in cluster.by_node()]
     for place, (name, text) in enumerate(_NODE.items()):
         yield _head(name, text)
-        for labels, table, (has, columns) in sums:
+        for one, figures in sums:
+            end = f'",kind="{_escaped(one.kind)}",splitting="{_escaped(one.splitting)}"}} '
             begin = f'{name}{{node="'
-            for node, there, value in zip(table.nodes, has, columns[place], strict=True):
-                if there:
-                    yield f"{begin}{node}{labels}{value:g}\n" if isinstance(value, float) else f"{begin}{node}{labels}{value}\n"
+            for node, number, value in zip(one.nodes, one.devices.tolist(), figures[place], strict=True):
+                if number:
+                    yield f"{begin}{node}{end}{value}\n"
 
 
-def _sums(table: NodeTable) -> tuple[list[bool], list[list[float]]]:
-    """Whether a node has such devices, and its figures in the order of ``_NODE``."""
-    cores = table.cores.sum(axis=1)
-    used = table.cores_used.sum(axis=1)
-    ratio = used / cores.clip(min=1)
-    columns = [table.memory.sum(axis=1) * MIB, table.memory_used.sum(axis=1) * MIB, ratio, table.slots_used.sum(axis=1)]
-    return table.present.any(axis=1).tolist(), [column.tolist() for column in columns]
+def _figures(one: NodeSums) -> tuple[Sequence[float], ...]:
+    """In the order of ``_NODE``."""
+    ratio = (one.cores_used / one.cores.clip(min=1)).round(4)
+    return (one.memory * MIB).tolist(), (one.memory_used * MIB).tolist(), ratio.tolist(), one.slots_used.tolist()
 
 
 def _devices(families: dict[str, list[str]], table: NodeTable, labels: str) -> None:
@@ -198,36 +204,39 @@ def _devices(families: dict[str, list[str]], table: NodeTable, labels: str) -> N
         (table.cores / PERCENT).tolist(),
         (table.cores_used / PERCENT).tolist(),
         table.slots_used.tolist(),
-        (table.memory_used / table.memory.clip(min=1)).tolist(),
+        (table.memory_used / table.memory.clip(min=1)).round(4).tolist(),
     )
-    models = [_escaped(model) for model in table.models]
-    chosen = table.model.tolist()
+    models, chosen = [_escaped(model) for model in table.models], table.model.tolist()
     for n, (node, ids) in enumerate(zip(table.nodes, table.devices, strict=True)):
         for w, device in enumerate(ids):
-            who = f'{{node="{node}",device_uuid="{_escaped(device)}",device_index="{w}",device_type="{models[chosen[n][w]]}",{labels}}}'
+            about = f'device_uuid="{_escaped(device)}",device_index="{w}",device_type="{models[chosen[n][w]]}"'
+            who = f'{{node="{node}",{about},{labels}}}'
             for (name, lines), column in zip(families.items(), columns, strict=True):
-                lines.append(f"{name}{who} {column[n][w]:g}\n")
+                lines.append(f"{name}{who} {column[n][w]}\n")
 
 
-def _namespaces(state: State) -> Iterator[str]:
-    held = [(f'{{namespace="{namespace}",kind="{_escaped(kind)}"}}', used) for (namespace, kind), used in state.usage.items()]
+def _namespaces(cluster: Cluster) -> Iterator[str]:
+    held = [
+        (f'{{namespace="{namespace}",kind="{_escaped(kind)}"}}', used)
+        for (namespace, kind), used in cluster.by_namespace().items()
+    ]
     yield _head("hami_vgpu_memory_allocated_bytes", "Device memory that the pods of a namespace hold.")
     yield from (f"hami_vgpu_memory_allocated_bytes{who} {memory * MIB}\n" for who, (_, memory, _) in held)
     yield _head("hami_vgpu_core_allocated_ratio", "Device cores that the pods of a namespace hold, 1 for one whole device.")
-    yield from (f"hami_vgpu_core_allocated_ratio{who} {cores / PERCENT:g}\n" for who, (_, _, cores) in held)
-    yield _head("hami_vgpu_devices_allocated", "Device shares that the pods of a namespace hold.")
+    yield from (f"hami_vgpu_core_allocated_ratio{who} {cores / PERCENT}\n" for who, (_, _, cores) in held)
+    yield _head("hami_vgpu_devices_allocated", "Shares of devices that the pods of a namespace hold.")
     yield from (f"hami_vgpu_devices_allocated{who} {count}\n" for who, (count, _, _) in held)
 
 
-def _quotas(state: State) -> Iterator[str]:
-    limits = list(state.quotas.items())
+def _quotas(cluster: Cluster) -> Iterator[str]:
+    known = [
+        (f'{{namespace="{one.namespace}",quota_name="{one.limit.quota}",limit="{_escaped(one.limit.key)}"}}', one)
+        for one in cluster.quotas()
+    ]
     yield _head("hami_resource_quota_limit", "What a quota allows, in its own unit.")
-    for namespace, _, limit in limits:
-        yield f'hami_resource_quota_limit{{namespace="{namespace}",quota_name="{limit.quota}",limit="{_escaped(limit.key)}"}} {limit.amount}\n'
+    yield from (f"hami_resource_quota_limit{who} {one.limit.amount}\n" for who, one in known)
     yield _head("hami_resource_quota_used", "What of it is used.")
-    for namespace, kind, limit in limits:
-        used = state.used(namespace, kind)[ROLES.index(limit.role)]
-        yield f'hami_resource_quota_used{{namespace="{namespace}",quota_name="{limit.quota}",limit="{_escaped(limit.key)}"}} {used}\n'
+    yield from (f"hami_resource_quota_used{who} {one.used}\n" for who, one in known)
 
 
 def _head(name: str, text: str) -> str:

@@ -5,7 +5,7 @@
     it has changed                written, but not more often than every 30 seconds for one pod
     the pod is bound, or gone     forgotten; the Binding itself clears the annotation, so that costs no write
 
-Our write is a change of the pod, after which kube-scheduler tries it once more: the answer is the same sentence, so it ends there.
+Our write changes the pod, after which kube-scheduler tries it once more: the answer is the same sentence, so it ends there.
 The same is used on purpose where room has come that kube-scheduler cannot know of (``wake``).
 All writes together are bounded, so a thousand waiting pods cost no more than ten writes a second.
 """

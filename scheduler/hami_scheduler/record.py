@@ -1,6 +1,6 @@
 """What is written down of every answer: a metric, a log line with the pod's uid, and for who waits a notice.
 
-One line for each bind, refusal and fault; what is asked of us again and again (a pod that still waits) is a line of level debug.
+One line for each bind, refusal and fault; what is asked again and again (a pod that still waits) is a line of level debug.
 """
 
 from __future__ import annotations

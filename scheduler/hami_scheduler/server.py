@@ -1,8 +1,8 @@
 """The extender's three verbs over HTTP: POST /filter, /prioritize, /bind.
 
 filter and prioritize are answered on the loop that owns the cluster, without a pause in between; bind waits for the API server.
-What is no request is 400 with the place of the fault; while another leads it is 503, after a short wait for a leadership that is
-on its way. A pod that cannot be meant, or a plugin that fails on it, is an answer: kube-scheduler shows it to the pod's owner.
+What is no request is 400 with the place of the fault; while another leads it is 503, after a short wait for a leadership on
+its way. A pod that cannot be meant, or a plugin that fails on it, is an answer: kube-scheduler shows it to the pod's owner.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TOGETHER = 80 << 20
 """Bytes of all requests at a time: kube-scheduler asks for one pod at a time."""
 
 PATIENCE = 2.0
-"""Seconds that a filter waits for a leadership on its way: a pod that is refused instead waits longer in kube-scheduler's back-off."""
+"""Seconds that a filter waits for a leadership on its way: in kube-scheduler's back-off the pod would wait longer."""
 
 
 class Gate(Protocol):

@@ -45,7 +45,7 @@ class SchedulerSettings:
     timeout: float = setting(
         "scheduler.extender.httpTimeoutSeconds",
         5.0,
-        "Seconds that kube-scheduler waits for an answer. A Binding that is not answered by the API server one second before is "
+        "Seconds that kube-scheduler waits for an answer. A Binding that the API server has not answered one second before is "
         "told as a failure, and followed until it is known.",
         low=2,
         high=60,
@@ -53,8 +53,8 @@ class SchedulerSettings:
     nodes_returned: int = setting(
         "scheduler.extender.nodesReturned",
         16,
-        "How many of the fitting nodes kube-scheduler gets to choose from, the best first. 1: ours alone decides; 0: all, which "
-        "costs kube-scheduler time for each.",
+        "How many of the fitting nodes kube-scheduler gets to choose from, the best first. 1: hami alone decides; 0: all, "
+        "each of which costs kube-scheduler time.",
         low=0,
         high=100_000,
     )
@@ -83,6 +83,13 @@ class SchedulerSettings:
         "The first part of the holder identity in kube-scheduler's Lease, which is its host name: the extender leads while the "
         "kube-scheduler of this name does. Empty: this host's name.",
         form=_IDENTITY,
+    )
+    client_cert_file: str = setting(
+        "scheduler.kubeScheduler.clientCertFile", "", "kube-scheduler's certificate towards the extender; for auth=mtls."
+    )
+    client_key_file: str = setting("scheduler.kubeScheduler.clientKeyFile", "", "The key of that certificate; for auth=mtls.")
+    server_ca_file: str = setting(
+        "scheduler.kubeScheduler.extenderCAFile", "", "The CA by which kube-scheduler knows the extender; for auth=mtls."
     )
     share_of_nodes: int = setting(
         "scheduler.kubeScheduler.percentageOfNodesToScore",
