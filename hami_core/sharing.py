@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 MIB = 1024 * 1024
 WORD = "|".join(DEVICE_POLICIES)
 SCHEDULER = Form(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "a name of lower-case letters, digits, dots and dashes")
-NAMESPACE = Form(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "a name of lower-case letters, digits and dashes")
 
 
 @frozen
@@ -51,12 +50,6 @@ class CoreSettings:
         "The name under which pods find hami's scheduler: admission writes it into pods that ask for a share, and the "
         "kube-scheduler beside the extender answers to it.",
         form=SCHEDULER,
-    )
-    namespace: str = setting(
-        "namespaceOverride",
-        "hami-system",
-        "The namespace that hami's own parts run in: their service accounts are of it, and kube-scheduler's Lease is in it.",
-        form=NAMESPACE,
     )
     driver_deadline: float = setting(
         "driver.deadlineSeconds",

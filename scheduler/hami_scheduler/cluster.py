@@ -26,13 +26,14 @@ if TYPE_CHECKING:
 
     from pluggy import HookRelay
 
+    from hami_core.decision import Tables
     from hami_core.kube.objects import Node, Pod, ResourceQuota
     from hami_core.model import Holding
     from hami_core.plugins import Catalogue
     from hami_core.settings import Settings
     from hami_scheduler.asked import Asked
     from hami_scheduler.holds import Hold
-    from hami_scheduler.tallies import Counts, NodeSums
+    from hami_scheduler.tallies import Counts, NodeSums, QuotaUse
 
 __all__ = ["Begun", "Cluster", "Doubt", "Filtered", "Outcome", "Refusal", "Waiting", "Why"]
 
@@ -163,12 +164,15 @@ class Cluster:
         """What a read of the pod said, begun when no Binding of it could arrive any more. None: there is no such pod."""
         self._binder.read(uid, pod, self._now())
 
-    def expire(self) -> None:
-        """Give up what was held for a while, and forget what is old. To be called once a second."""
+    def expire(self) -> int:
+        """Give up what was held for a while, and forget what is old. To be called once a second. How many holds it were."""
+        over = 0
         for hold in self._state.holds.over(self._now()):
             self._state.release(hold.uid)
+            over += 1
         for memory in (self._asked, self._ranked, self._waiting):
             memory.expire()
+        return over
 
     def _known(self, pod: Mapping[str, Any]) -> Asked:
         """What the pod asks; read again when the pod has changed."""
@@ -218,6 +222,15 @@ class Cluster:
     def by_node(self) -> Sequence[NodeSums]:
         """What there is and what is taken on every node, as columns, for each way of splitting each kind."""
         return tallies.by_node(self._state.tables)
+
+    @property
+    def tables(self) -> Tables:
+        """Every device, as columns that are not to be written."""
+        return self._state.tables
+
+    def quotas(self) -> Iterator[QuotaUse]:
+        """Every limit of every quota, and what of it is used."""
+        return tallies.quotas(self._state)
 
     def by_namespace(self) -> Mapping[tuple[str, str], tuple[int, int, int]]:
         """(namespace, kind) -> devices, MiB and percent that are taken."""

@@ -73,28 +73,37 @@ class Scheduler:
         stop = ending()
         access = auth.access(self.own)
         with ThreadPoolExecutor(THREADS, "write") as writing, ThreadPoolExecutor(1, "notice") as noticing:
-            running = Running(self, access, writing, noticing)
+            running = Running(self, access, writing, noticing, stop)
             await running.start()
             await stop.wait()
             await running.stop()
+        if running.fault is not None:
+            raise running.fault
 
 
 class Running:
     """The parts of one process, on the loop that it is made in."""
 
     def __init__(
-        self, scheduler: Scheduler, access: auth.Access, writing: ThreadPoolExecutor, noticing: ThreadPoolExecutor
+        self,
+        scheduler: Scheduler,
+        access: auth.Access,
+        writing: ThreadPoolExecutor,
+        noticing: ThreadPoolExecutor,
+        end: asyncio.Event,
     ) -> None:
         own, core = scheduler.own, scheduler.settings[CoreSettings]
         identity = own.identity or socket.gethostname()
+        self.fault: Exception | None = None
+        self._end = end
         self.work = Work()
         self.cluster = Cluster(scheduler.hook, scheduler.catalogue, scheduler.settings, now=time.monotonic)
         api = Api(scheduler.connection, identity, core.scheduler_name, self.work.wrote)
         self.notices = Notices(api, noticing)
         self.record = Record(self.work, self.notices)
-        self.lists = Watches(self._lists(scheduler.connection))
+        self.lists = Watches(self._lists(scheduler.connection), self._broken)
         self.follower = Follower(Leadership(identity), self.lists, self._turned)
-        self.lease = Watches([self._lease(scheduler.connection, core)])
+        self.lease = Watches([self._lease(scheduler.connection, core)], self._broken)
         self.binder = Binder(self.cluster, api, writing, self.follower.term, self.record, Patience(answer=own.timeout))
         self.work.registry.register(Standing(self.cluster, self.follower, self._health))
         self._tasks: list[asyncio.Task[None]] = []
@@ -131,21 +140,14 @@ class Running:
     # --- What is watched. ---
 
     def _lists(self, connection: Connection) -> list[Source[Any]]:
-        cluster, pods = self.cluster, _reflector(connection, "/api/v1/pods", Pod, label=f"{PREPARED}=true")
+        cluster = self.cluster
+        nodes = _reflector(connection, "/api/v1/nodes", Node)
+        pods = _reflector(connection, "/api/v1/pods", Pod, label=f"{PREPARED}=true")
+        quotas = _reflector(connection, "/api/v1/resourcequotas", ResourceQuota)
         return [
-            Source("nodes", _reflector(connection, "/api/v1/nodes", Node), cluster.nodes_replaced, cluster.nodes_changed),
-            Source(
-                "pods",
-                _reflector(connection, "/api/v1/pods", Pod, label=f"{PREPARED}=true"),
-                cluster.pods_replaced,
-                self._pods_changed,
-            ),
-            Source(
-                "resourcequotas",
-                _reflector(connection, "/api/v1/resourcequotas", ResourceQuota),
-                cluster.quotas_replaced,
-                self._quotas_changed,
-            ),
+            Source("nodes", nodes, cluster.nodes_replaced, cluster.nodes_changed),
+            Source("pods", pods, cluster.pods_replaced, self._pods_changed),
+            Source("resourcequotas", quotas, cluster.quotas_replaced, self._quotas_changed),
         ]
 
     def _lease(self, connection: Connection, core: CoreSettings) -> Source[Lease]:
@@ -167,6 +169,13 @@ class Running:
         """kube-scheduler does not watch quotas: who was refused because of one would wait for minutes."""
         self.cluster.quotas_changed(batch)
         self.notices.wake()
+
+    def _broken(self, error: Exception) -> None:
+        """The books could not take what was watched, so they are wrong from here on: whoever starts next makes them anew."""
+        _log.critical("ending: the books are wrong", exc_info=error)
+        self.follower.give_up()
+        self.fault = self.fault or error
+        self._end.set()
 
     def _turned(self, old: Led, new: Led) -> None:
         self.record.turned(old, new)

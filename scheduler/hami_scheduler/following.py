@@ -54,6 +54,7 @@ class _OnLoop(Generic[T]):
     _loop: asyncio.AbstractEventLoop
     _source: Source[T]
     _complete: Callable[[], None]
+    _broken: Callable[[Exception], None]
     _open: bool = field(default=True, init=False)
 
     def close(self) -> None:
@@ -66,13 +67,20 @@ class _OnLoop(Generic[T]):
         self._loop.call_soon_threadsafe(self._changed, batch)
 
     def _replaced(self, objects: list[T]) -> None:
-        if self._open:
-            self._source.replaced(objects)
-            self._complete()
+        self._give(self._source.replaced, objects, self._complete)
 
     def _changed(self, batch: list[tuple[str, T]]) -> None:
+        self._give(self._source.changed, batch)
+
+    def _give(self, take: Callable[[Any], None], what: object, then: Callable[[], None] = lambda: None) -> None:
         if self._open:
-            self._source.changed(batch)
+            try:
+                take(what)
+            except Exception as error:
+                self.close()
+                self._broken(error)
+            else:
+                then()
 
 
 @frozen(eq=False)
@@ -103,10 +111,18 @@ class Health:
 
 
 class Watches:
-    """Reflectors, each in a thread. ``begin`` lists everything anew, and calls back once, when all lists are there."""
+    """Reflectors, each in a thread. ``begin`` lists everything anew, and calls back once, when all lists are there.
 
-    def __init__(self, sources: Sequence[Source[Any]], clock: Callable[[], float] = time.monotonic) -> None:
-        self._sources, self._clock = sources, clock
+    ``broken`` is told what a source raised: it has not taken what it was given.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source[Any]],
+        broken: Callable[[Exception], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._sources, self._broken, self._clock = sources, broken, clock
         self._watches: list[_Watch] = []
         self.begun = False
         self._lists: dict[str, int] = {}
@@ -128,7 +144,7 @@ class Watches:
         self._watches = [self._watch(source, arrived) for source in self._sources]
 
     def _watch(self, source: Source[Any], arrived: Callable[[str], None]) -> _Watch:
-        sink = _OnLoop(asyncio.get_running_loop(), source, lambda: arrived(source.name))
+        sink = _OnLoop(asyncio.get_running_loop(), source, lambda: arrived(source.name), self._broken)
         reflector, stop = source.reflector(sink), threading.Event()
         thread = threading.Thread(target=reflector.run, args=(stop,), name=f"watch {source.name}", daemon=True)
         thread.start()
@@ -175,6 +191,7 @@ class Follower:
     ) -> None:
         self._state, self._lists, self._changed, self._clock = leadership, lists, changed, clock
         self._turn = asyncio.Event()
+        self._over = False
         self._term = ""
 
     @property
@@ -196,6 +213,12 @@ class Follower:
                 return False
         return bool(self._term)
 
+    def give_up(self) -> None:
+        """Lead no more, whatever the Lease says."""
+        self._over, self._term = True, ""
+        self._turn.clear()
+        self._lists.close()
+
     # --- The Lease's source. ---
 
     def lease_listed(self, leases: list[Lease]) -> None:
@@ -212,6 +235,8 @@ class Follower:
     # --- Transitions. ---
 
     def _to(self, new: Leadership) -> None:
+        if self._over:
+            return
         old, self._state = self._state, new
         self._term = new.term if new.leading else ""
         if new.leading:

@@ -36,7 +36,7 @@ class Work:
     """Counters and histograms of what the scheduler does."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second series beside each, with the time of its making
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series beside each, with the time of its making
         self.registry = CollectorRegistry()
         self.decisions = Counter(
             "hami_scheduler_decisions",

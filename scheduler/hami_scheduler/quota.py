@@ -128,6 +128,15 @@ class Quotas:
         """What a namespace may take of a kind; empty: as much as there is."""
         return self._least.get(namespace, {}).get(kind, ())
 
+    def __iter__(self) -> Iterator[tuple[str, str, Limit]]:
+        """(namespace, kind, limit) for every number of every quota."""
+        return (
+            (namespace, self._meant[limit.key][0], limit)
+            for namespace, quotas in self._limits.items()
+            for limits in quotas.values()
+            for limit in limits
+        )
+
     def faults(self) -> Iterator[tuple[str, str]]:
         """(namespace, sentence) for every limit that cannot be read."""
         return (

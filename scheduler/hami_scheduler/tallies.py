@@ -9,14 +9,16 @@ import numpy as np
 from attrs import frozen
 
 from hami_scheduler.holds import Stage
+from hami_scheduler.quota import ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
     from hami_core.decision import Tables
     from hami_core.table import NodeTable
+    from hami_scheduler.quota import Limit
     from hami_scheduler.state import State
 
     Numbers = NDArray[np.int64]
@@ -55,6 +57,22 @@ class NodeSums:
     memory_used: Numbers
     cores: Numbers
     cores_used: Numbers
+
+
+@frozen
+class QuotaUse:
+    """One number of a quota, and what of it is used."""
+
+    namespace: str
+    kind: str
+    limit: Limit
+    used: int
+
+
+def quotas(state: State) -> Iterator[QuotaUse]:
+    """Every limit of every quota."""
+    for namespace, kind, limit in state.quotas:
+        yield QuotaUse(namespace, kind, limit, state.used(namespace, kind)[ROLES.index(limit.role)])
 
 
 def counts(state: State) -> Counts:

@@ -1,4 +1,4 @@
-"""Scheduler pairs on a real control plane: a stock kube-scheduler and ``hami scheduler serve`` beside it, as one pod would have."""
+"""Scheduler pairs on a real control plane: a stock kube-scheduler, and ``hami scheduler serve`` beside it as in one pod."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from hami_core import names, wire
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from hami_core.model import Share
     from hami_core.testing.cluster import ControlPlane
     from hami_core.testing.cluster.programs import Program
 
@@ -160,7 +161,7 @@ def shares(pod: Mapping[str, Any]) -> list[tuple[str, str, int, int]]:
     return [(one.container, one.device, one.memory, one.cores) for one in granted(pod)]
 
 
-def granted(pod: Mapping[str, Any]) -> Iterator[wire.Share]:
+def granted(pod: Mapping[str, Any]) -> Iterator[Share]:
     """Every share in a pod's annotations, which have to be its own."""
     prefix = names.grant_key("")
     for key, text in sorted(pod["metadata"].get("annotations", {}).items()):
