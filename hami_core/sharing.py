@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 WORD = "|".join(DEVICE_POLICIES)
+NAMESPACE = Form(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "a name of lower-case letters, digits and dashes")
 SCHEDULER = Form(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?", "a name of lower-case letters, digits, dots and dashes")
 
 
@@ -50,6 +51,12 @@ class CoreSettings:
         "The name under which pods find hami's scheduler: admission writes it into pods that ask for a share, and the "
         "kube-scheduler beside the extender answers to it.",
         form=SCHEDULER,
+    )
+    namespace: str = setting(
+        "namespaceOverride",
+        "hami-system",
+        "The namespace of hami's own parts: service accounts, the webhook's Service and certificates, the scheduler's Lease.",
+        form=NAMESPACE,
     )
     driver_deadline: float = setting(
         "driver.deadlineSeconds",

@@ -77,9 +77,7 @@ def _take_machine(command: click.Command) -> None:
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, invoke_without_command=False)
 @click.version_option(__version__, prog_name="hami")
-@click.option(
-    "--machine", metavar="NAME|FILE", envvar=names.ENV_MACHINE, help=MACHINE
-)
+@click.option("--machine", metavar="NAME|FILE", envvar=names.ENV_MACHINE, help=MACHINE)
 @click.option(
     "--config",
     metavar="FILE",

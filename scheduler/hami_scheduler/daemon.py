@@ -186,8 +186,7 @@ class Running:
         return [*self.lease.health(), *self.lists.health()]
 
     def _explained(self, pod: dict[str, Any]) -> dict[str, Any]:
-        filtered = self.cluster.explain(pod)
-        return {"ours": filtered.ours, "nodes": list(filtered.kept), "why": str(filtered.why or "")}
+        return self.cluster.explain(pod)
 
     # --- What runs beside. ---
 

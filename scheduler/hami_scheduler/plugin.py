@@ -21,7 +21,8 @@ def hami_settings() -> type[SchedulerSettings]:
 
 @hookimpl
 def hami_commands() -> Sequence[click.Command]:
-    """``hami scheduler``: serve, and what has to be there before."""
-    from hami_scheduler import commands
+    """``hami scheduler``: serve, and what has to be there before; ``hami explain``: asking a running one."""
+    from hami_scheduler.commands import scheduler
+    from hami_scheduler.explain_command import explain
 
-    return [commands.scheduler]
+    return [scheduler, explain]

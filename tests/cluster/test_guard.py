@@ -154,7 +154,13 @@ def test_nor_by_another_way_of_writing(plane: ControlPlane, how: str) -> None:
         ),
         "kubectl label": lambda: plane.kubectl("label", "-n=work", "pod", name, f"{names.PREPARED}-", user=EDITOR),
         "kubectl patch": lambda: plane.kubectl(
-            "patch", "-n=work", "pod", name, "--type=json", '-p=[{"op": "remove", "path": "/metadata/annotations"}]', **words
+            "patch",
+            "-n=work",
+            "pod",
+            name,
+            "--type=json",
+            '-p=[{"op": "remove", "path": "/metadata/annotations"}]',
+            user=EDITOR,
         ),
     }
     with pytest.raises((ApiRefused, KubectlFailed), match="written by hami alone, not by alice"):

@@ -11,7 +11,6 @@ from hami_core.cli.output import Table, output, show, show_json
 from hami_mock import fault_commands
 
 if TYPE_CHECKING:
-
     from hami_core.cli.session import Session
     from hami_mock.machine import Truth
 
