@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hami_core.errors import UserError
-from hami_core.testing.cluster import binaries, building, golang, modules
+from hami_core.testing.cluster import binaries, golang, modules
 from hami_core.testing.cluster.building import BuildFailed
+from hami_core.testing.cluster.locks import alone
 from hami_core.testing.cluster.modules import ETCD, KWOK, NEWEST, Module
 
 if TYPE_CHECKING:
@@ -241,14 +242,18 @@ def test_a_module_requires_its_version_and_has_its_sums(module: Module) -> None:
     assert (module.folder / "parts.go").exists()
 
 
-def test_a_lock_that_is_held_is_told(tmp_path: Path) -> None:
+def test_who_waits_for_another_says_so(tmp_path: Path) -> None:
     told: list[str] = []
 
-    with building._alone(tmp_path / "lock", ETCD, told.append):
-        waiting = threading.Thread(target=lambda: building._alone(tmp_path / "lock", ETCD, told.append).__enter__())
+    def wait() -> None:
+        with alone(tmp_path / "lock", lambda: told.append("waiting")):
+            told.append("alone")
+
+    with alone(tmp_path / "lock", lambda: told.append("nobody was there")):
+        waiting = threading.Thread(target=wait)
         waiting.start()
         while not told:
             waiting.join(0.01)
-
     waiting.join(10)
-    assert told == [f"{ETCD}: another process builds it; waiting for that"]
+
+    assert told == ["waiting", "alone"]

@@ -6,19 +6,18 @@ compiler's cache (2 GB) is dropped after each build.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hami_core.errors import HamiError
 from hami_core.testing.cluster import golang
+from hami_core.testing.cluster.locks import alone
 
 if TYPE_CHECKING:
     from hami_core.testing.cluster.modules import Module
@@ -34,24 +33,13 @@ class BuildFailed(HamiError):
 def build(module: Module, programs: Sequence[str], into: Path, note: Note) -> dict[str, Path]:
     """The paths of these programs of the module; those that another process has built meanwhile are taken as they are."""
     into.mkdir(parents=True, exist_ok=True)
-    with _alone(into.with_name(f"{into.name}.lock"), module, note):
+    with alone(into.with_name(f"{into.name}.lock"), lambda: note(f"{module}: another process builds it; waiting for that")):
         missing = [program for program in programs if not (into / program).exists()]
         if missing:
             for left in into.parent.glob(f".{into.name}-*"):  # by a build that was killed; 2 GB
                 shutil.rmtree(left, ignore_errors=True)
             _build(module, missing, into, note)
     return {program: into / program for program in programs}
-
-
-@contextmanager
-def _alone(lock: Path, module: Module, note: Note) -> Iterator[None]:
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            note(f"{module}: another process builds it; waiting for that")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _build(module: Module, programs: Sequence[str], into: Path, note: Note) -> None:

