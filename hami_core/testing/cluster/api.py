@@ -1,4 +1,7 @@
-"""Raw requests to the API server over connections that stay open: for thousands of objects, where kubectl takes minutes."""
+"""Raw requests to the API server over connections that stay open: for thousands of objects, where kubectl takes minutes.
+
+Not by ``hami_core.kube``: what tests set up and look at does not depend on what they judge.
+"""
 
 from __future__ import annotations
 
