@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import threading
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from hami_core.testing.cluster import binaries, golang, modules
 from hami_core.testing.cluster.building import BuildFailed
 from hami_core.testing.cluster.locks import alone
 from hami_core.testing.cluster.modules import ETCD, KWOK, NEWEST, Module
+from tests.examples.fresh import core_wheel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -257,3 +259,14 @@ def test_who_waits_for_another_says_so(tmp_path: Path) -> None:
     waiting.join(10)
 
     assert told == ["waiting", "alone"]
+
+
+@pytest.mark.slow
+def test_the_wheel_has_what_the_programs_are_built_and_run_with(tmp_path: Path) -> None:
+    with zipfile.ZipFile(core_wheel(tmp_path)) as wheel:
+        packed = set(wheel.namelist())
+
+    folder = golang.LOCK.parent
+    data = {path for path in folder.rglob("*") if path.is_file() and path.suffix not in {".py", ".pyc"}}
+    assert {f"hami_core/testing/cluster/{path.relative_to(folder)}" for path in data} - packed == set()
+    assert len(data) >= 3 * len(all_modules())
