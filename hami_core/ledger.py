@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from hami_core.model import Holding, Share
     from hami_core.table import NodeTable
@@ -30,8 +30,11 @@ class Claim:
     exclusive: bool = False
 
 
-def claims(shares: Iterable[Share]) -> dict[tuple[str, str, str], Claim]:
+def claims(shares: Sequence[Share]) -> dict[tuple[str, str, str], Claim]:
     """(kind, splitting, device) -> what these shares of one pod take of it: the largest of the pod's phases."""
+    if len(shares) == 1:  # by far the most
+        (one,) = shares
+        return {(one.kind, one.splitting, one.device): Claim(1, one.memory, one.cores, one.exclusive)}
     phases: defaultdict[tuple[str, str, str], defaultdict[int, list[Share]]]
     phases = defaultdict(lambda: defaultdict(list))
     for share in shares:
@@ -92,6 +95,10 @@ class Ledger:
         return holding
 
 
+def slots_of(claim: Claim, table: NodeTable, n: int, w: int) -> int:
+    """How many slots of this device a claim takes."""
+    return max(claim.slots, int(table.slots[n, w])) if claim.exclusive else claim.slots
+
+
 def _taken(table: NodeTable, n: int, w: int, claim: Claim) -> _Taken:
-    slots = max(claim.slots, int(table.slots[n, w])) if claim.exclusive else claim.slots
-    return table, n, w, slots, claim.memory, claim.cores
+    return table, n, w, slots_of(claim, table, n, w), claim.memory, claim.cores

@@ -1,4 +1,4 @@
-"""Columns of devices: what decisions look at. One table per (kind, splitting); its owner is the ledger.
+"""Columns of devices: what decisions look at. One table per (kind, splitting); its owner is the ledger, or the fleet.
 
 Shapes: N nodes by W devices of the widest node, in Fortran order, so that one device column of all nodes is contiguous
 (45 us against 121 for a simple fit at 5,000 x 8). A node with fewer devices is padded with absent ones of no capacity.
@@ -10,7 +10,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import define, field
+from attrs import Factory, define, field
 
 from hami_core.topology import wire
 
@@ -30,15 +30,48 @@ USED = ("slots_used", "memory_used", "cores_used")
 
 
 @define(eq=False)
+class Places:
+    """Where the device of an id stands, (n, w) for each node that has one. The index is made at the first question."""
+
+    devices: Sequence[Sequence[str]]
+    _known: dict[str, list[tuple[int, int]]] | None = field(default=None, init=False)
+
+    def of(self, device: str) -> Sequence[tuple[int, int]]:
+        """Of one id."""
+        if self._known is None:
+            self._known = {}
+            for n, ids in enumerate(self.devices):
+                self._enter(n, ids)
+        return self._known.get(device, ())
+
+    def move(self, n: int, before: Sequence[str], after: Sequence[str]) -> None:
+        """The node in row n has other devices now."""
+        if self._known is None:
+            return
+        for w, device in enumerate(before):
+            there = self._known[device]
+            there.remove((n, w))
+            if not there:
+                del self._known[device]
+        self._enter(n, after)
+
+    def _enter(self, n: int, ids: Sequence[str]) -> None:
+        assert self._known is not None  # both callers have looked
+        for w, device in enumerate(ids):
+            self._known.setdefault(device, []).append((n, w))
+
+
+@define(eq=False)
 class NodeTable:
     """Devices of one kind and splitting on all nodes, as columns (N, W). Units as in ``model``: MiB, percent, counts.
 
-    ``*_used`` is what holdings have taken, and changes only through ``take``; everything else is fixed. A hook gets the table
-    with all columns locked against writing. Texts are few: ``model`` and ``wired`` are indexes into them.
+    ``*_used`` is what holdings have taken, and changes only through ``take``; everything else is fixed, but for whole rows that
+    the fleet rewrites (``rows``). A hook gets the table with all columns locked against writing. Texts are few: ``model`` and
+    ``wired`` are indexes into them. A row without a name is spare: nobody is there, and it has no device.
     """
 
-    nodes: tuple[str, ...]
-    devices: tuple[tuple[str, ...], ...]  # ids by node, as long as the node has devices
+    nodes: Sequence[str]
+    devices: Sequence[tuple[str, ...]]  # ids by node, as long as the node has devices
     models: tuple[str, ...]  # every different one
     numa_nodes: tuple[int, ...]  # every number that is known, rising
     wiring: Wiring  # how devices are connected, K different ways
@@ -63,7 +96,7 @@ class NodeTable:
     extra: Mapping[str, NDArray[Any]]
     _view: NodeTable | None = field(default=None, init=False, repr=False)
     _row: tuple[int, NodeTable] | None = field(default=None, init=False, repr=False)
-    _places: dict[str, list[tuple[int, int]]] | None = field(default=None, init=False, repr=False)
+    _places: Places = field(init=False, repr=False, default=Factory(lambda self: Places(self.devices), takes_self=True))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -93,13 +126,13 @@ class NodeTable:
         )
 
     def places(self, device: str) -> Sequence[tuple[int, int]]:
-        """Where the device of this id stands: (n, w) for each node that has one. The index is made at the first question."""
-        if self._places is None:
-            self._places = {}
-            for n, ids in enumerate(self.devices):
-                for w, one in enumerate(ids):
-                    self._places.setdefault(one, []).append((n, w))
-        return self._places.get(device, ())
+        """Where the device of this id stands: (n, w) for each node that has one."""
+        return self._places.of(device)
+
+    def rewritten(self, n: int, before: Sequence[str]) -> None:
+        """A row has been written, where these devices were before: what was made of the old one is forgotten."""
+        self._places.move(n, before, self.devices[n])
+        self._view = self._row = None
 
     def idle(self) -> NodeTable:
         """The same devices with nothing taken: what could ever fit. Shares memory with this table, except what is used."""
@@ -174,7 +207,7 @@ def _blank(
         nodes=tuple(node for node, _ in rows),
         devices=devices,
         models=tuple(dict.fromkeys(capacity.model for capacity in every)),
-        numa_nodes=tuple(sorted({_numa(capacity) for capacity in every} - {UNKNOWN})),
+        numa_nodes=tuple(sorted({numa_node(capacity) for capacity in every} - {UNKNOWN})),
         wiring=wiring,
         wired=wired,
         any_cordoned=False,
@@ -193,14 +226,14 @@ def _blank(
 def _write(table: NodeTable, n: int, w: int, capacity: Capacity) -> None:
     table.present[n, w] = True
     table.healthy[n, w] = capacity.healthy
-    table.numa[n, w] = _numa(capacity)
+    table.numa[n, w] = numa_node(capacity)
     for name in TOTALS:
         getattr(table, name)[n, w] = getattr(capacity, name)
     for name, value in capacity.extra:
         table.extra[name][n, w] = value
 
 
-def _numa(capacity: Capacity) -> int:
+def numa_node(capacity: Capacity) -> int:
     """Unknown is no node: never node 0, and never the same node as another unknown. The kernel says -1."""
     return UNKNOWN if capacity.numa is None or capacity.numa < 0 else capacity.numa
 

@@ -20,7 +20,7 @@ import numpy as np
 from attrs import Factory, define, field, frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -60,24 +60,34 @@ class Wiring:
         return self._best[count]
 
 
+Pattern = tuple[int, tuple[tuple[int, int, int], ...]]  # how many devices, and (a, b, score) of each pair that scores, rising
+
+
 def wire(nodes: Iterable[tuple[Sequence[str], Iterable[Link]]], width: int) -> tuple[Wiring, NDArray[np.int32]]:
     """The wiring of these nodes (ids of devices, links) and which of its matrices each has, (N,).
 
-    Links of devices that are not listed are left out: a splitting may not offer all that the node has.
+    Links of devices that are not listed are left out: a splitting may not offer all that the node has. What has no devices is
+    wired in no way: its 0 means nothing.
     """
-    known: dict[tuple[int, tuple[tuple[int, int, int], ...]], int] = {}
-    wired = [known.setdefault(_pattern(ids, links), len(known)) for ids, links in nodes]
-    scores = np.zeros((max(len(known), 1), width, width), np.int32)
+    known: dict[Pattern, int] = {}
+    wired = [known.setdefault(pattern(ids, links), len(known)) if ids else 0 for ids, links in nodes]
+    return wiring(known, width), np.array(wired, np.int32)
+
+
+def wiring(patterns: Collection[Pattern], width: int) -> Wiring:
+    """A matrix for each of these patterns, in their order; at least one."""
+    scores = np.zeros((max(len(patterns), 1), width, width), np.int32)
     alike = np.ones(len(scores), bool)
-    for k, (devices, pairs) in enumerate(known):
+    for k, (devices, pairs) in enumerate(patterns):
         for a, b, score in pairs:
             scores[k, a, b] = scores[k, b, a] = score
         upper = scores[k, :devices, :devices][np.triu_indices(devices, 1)]
         alike[k] = not upper.size or bool((upper == upper[0]).all())
-    return Wiring(scores, alike, int(scores.max(initial=0))), np.array(wired, np.int32)
+    return Wiring(scores, alike, int(scores.max(initial=0)))
 
 
-def _pattern(ids: Sequence[str], links: Iterable[Link]) -> tuple[int, tuple[tuple[int, int, int], ...]]:
+def pattern(ids: Sequence[str], links: Iterable[Link]) -> Pattern:
+    """How one node is wired, whatever its devices are called: equal for nodes of one make."""
     at = {device: w for w, device in enumerate(ids)}
     pairs = {(at[link.a], at[link.b]): link.score for link in links if link.score and link.a in at and link.b in at}
     return len(ids), tuple(sorted((min(pair), max(pair), score) for pair, score in pairs.items() if pair[0] != pair[1]))
