@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hami_core import decision, names
-from hami_core.model import Reason
 from hami_core.sharing import CoreSettings
 from hami_scheduler import asked, choosing, filtering, whynot
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from hami_core.model import Holding, Share
     from hami_core.plugins import Catalogue
     from hami_core.settings import Settings
+    from hami_core.table import NodeTable
     from hami_scheduler.asked import Asked
     from hami_scheduler.state import State
 
@@ -37,7 +37,6 @@ HOLDERS = 20
 """Shares that are shown of one node."""
 
 FITS, WAITS, NEVER, PLACED, NOTHING = "fits", "waits", "never", "placed", "nothing"
-_MAY_RETURN = (Reason.HEALTH, Reason.CORDON)  # reasons that an operator, or a device itself, can end
 _ENDED = ("Succeeded", "Failed")
 
 
@@ -147,21 +146,28 @@ def _judged(hook: HookRelay, state: State, known: Asked) -> Document:
     return {
         "answer": NEVER if never else WAITS,
         "sentence": never or str(choice.filtered.why),
-        "closest": [_closest(hook, state, known, row) for row in _rows_that_come_closest(hook, state, known)],
+        "closest": [
+            _closest(hook, state, known, row, holders=not never) for row in _rows_that_come_closest(hook, state, known)
+        ],
     }
 
 
 def _never(hook: HookRelay, state: State, known: Asked) -> str:
-    """Why no node could hold it even if all were idle; empty if one could, or might once a device is back."""
+    """Why no node could hold it even if nobody held anything and every device were in service; empty if one could."""
     if not state.rows.nodes:
         return ""
-    idle = {key: table.idle() for key, table in state.tables.items()}
+    idle = {key: _at_its_best(table) for key, table in state.tables.items()}
     verdicts = [decision.judge(hook, one, idle) for one in known.asks]
-    fitting, codes = filtering.combined(verdicts)
-    if fitting.any() or np.isin(codes, _MAY_RETURN).any():
+    if filtering.combined(verdicts)[0].any():
         return ""
     rows = np.array([row for row, node in enumerate(state.rows.nodes) if node in state.nodes], np.intp)
     return f"no node could hold it, even idle: {whynot.sentence(known.asks, verdicts, idle, rows)}"
+
+
+def _at_its_best(table: NodeTable) -> NodeTable:
+    idle = table.idle()
+    idle.healthy, idle.cordoned, idle.any_cordoned = idle.present, np.zeros_like(idle.cordoned), False
+    return idle
 
 
 def _rows_that_come_closest(hook: HookRelay, state: State, known: Asked) -> Sequence[int]:
@@ -187,12 +193,12 @@ def _free(state: State, known: Asked) -> NDArray[np.int64]:
     return most
 
 
-def _closest(hook: HookRelay, state: State, known: Asked, row: int) -> Document:
+def _closest(hook: HookRelay, state: State, known: Asked, row: int, *, holders: bool) -> Document:
     node = state.rows.nodes[row]
     unreadable = next((why for at, why in state.unreadable.values() if at == node), "")
     placed = choosing.place(hook, state, known, row)
     refusal = unreadable or (placed if isinstance(placed, str) else "")
-    return {"node": node, "refusal": refusal, "holders": list(_holders(state, known, node))}
+    return {"node": node, "refusal": refusal, "holders": list(_holders(state, known, node)) if holders else []}
 
 
 def _holders(state: State, known: Asked, node: str) -> Iterator[Document]:

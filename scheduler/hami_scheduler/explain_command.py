@@ -60,9 +60,9 @@ def explain(
         return
     for line in _lines(document):
         click.echo(line)
-    if tables := list(_tables(document)):
+    for table in _tables(document):
         click.echo()
-        show(*tables)
+        show(table)
 
 
 def _name(words: Sequence[str], filename: str | None) -> str:
@@ -113,7 +113,8 @@ def _lines(document: Document) -> Iterator[str]:
 def _asks(asked: Document) -> str:
     memory = f"{asked['memory']} MiB" if asked["memory"] is not None else f"{asked['percent']} % of the memory"
     cores = f" and {asked['cores']} % of the compute" if asked["cores"] else ""
-    default = f" ({', '.join(asked['defaulted'])} by default)" if asked["defaulted"] else ""
+    defaulted = [role for role in asked["defaulted"] if asked[role]]  # of cores nothing at all may be the default
+    default = f" ({', '.join(defaulted)} by default)" if defaulted else ""
     share = f"{memory}{cores}{default}"
     if asked["count"] == 1:
         return f"1 device of the kind {asked['kind']}: {share}"

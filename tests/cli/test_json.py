@@ -14,6 +14,9 @@ import pytest
 
 from tests.cli.command import PROBE, Node, a_container, a_pod, nodes
 from tests.cli.test_strangers import installed
+from tests.scheduler.gpus import T4, a_cluster
+from tests.scheduler.gpus import a_pod as a_gpu_pod
+from tests.scheduler.test_explain_command import answering
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,11 +79,27 @@ def documents(tmp_path_factory: pytest.TempPathFactory) -> Documents:
         found["hami mock machines"].append(node.ask("mock", "machines"))
         _faults(on("a-machine.toml"), found)
         found["hami health"].append(node.ask("health"))
+        _explained(node, found)
         four = on("t4x4")
         found["hami topology"].append(four.ask("topology"))
         four.hami("mock", "lose", "2")
         found["hami health"].append(four.hami("health", "-o", "json").document)
     return found
+
+
+def _explained(node: Node, found: dict[str, list[Any]]) -> None:
+    """A pod that fits, one that waits, and one that misspells a wish and asks by percent."""
+    world = a_cluster({"n0": (T4,)}, {})
+    placed = a_gpu_pod("other", gpu=1, gpumem=9000)
+    world.filter(placed, "n0")
+    pods = [
+        a_gpu_pod("a", gpu=1, gpumem=1000),
+        a_gpu_pod("b", annotations={"nvidia.com/use-gputypes": "A100"}, gpu=1, gpumem_percentage=90),
+    ]
+    with answering(world) as url:
+        for pod in pods:
+            ask = ("explain", "-f", "-", "--scheduler", url, "-o", "json")
+            found["hami explain"].append(node.hami(*ask, stdin=json.dumps(pod)).document)
 
 
 WITH_A_FAULT = """

@@ -82,7 +82,7 @@ def test_a_pod_that_fits_is_shown_with_its_place(node: Node) -> None:
     assert done.stdout == (
         "pod default/train: fits\n"
         "it fits on 1 of 2 nodes, best on n1\n"
-        '  container "main" asks 1 device of the kind acme: 3000 MiB (cores by default)\n'
+        '  container "main" asks 1 device of the kind acme: 3000 MiB\n'
         "\n"
         "NODE  CONTAINER  DEVICE  MODEL  MEMORY MiB    OF  CORES\n"
         "n1    main       n1-d0   One          3000  4000      -\n"
@@ -96,11 +96,12 @@ def test_a_pod_that_waits_is_shown_what_comes_closest_and_who_holds_it(node: Nod
         "pod default/train: waits\n"
         "0/2 nodes: 1 lacks a device with 5000 MiB free (largest 2000; acme.example/memory), "
         "1 lacks a device with 5000 MiB in all (largest 4000; acme.example/memory)\n"
-        '  container "main" asks 1 device of the kind acme: 5000 MiB (cores by default)\n'
+        '  container "main" asks 1 device of the kind acme: 5000 MiB\n'
         "\n"
         "CLOSEST  WHY NOT\n"
         'n0       container "main": 5000 MiB asked, 2000 free on the emptiest of 1 device (acme.example/memory)\n'
         'n1       container "main": 5000 MiB asked, 4000 in all on the largest of 1 device (acme.example/memory)\n'
+        "\n"
         "HELD ON  POD              CONTAINER  DEVICE  MODEL  MEMORY MiB    OF  CORES\n"
         "n0       default/pod-big  main       n0-d0   One          6000  8000      -\n"
     )
