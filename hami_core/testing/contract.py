@@ -443,7 +443,7 @@ class PluginContract:
                 own = [share for share in placed if share.container == requests[0].container]
                 grants = [self._ask("hami_grant", kind=kind, splitting=splitting, shares=own) for _ in range(2)]
                 assert grants[0] == grants[1], "hami_grant gives another answer when it is asked again"
-                checks.grant(grants[0], kind, own, set(columns.devices[n]) - {share.device for share in own})
+                checks.grant(grants[0], kind, own, set(columns.devices[int(n)]) - {share.device for share in own})
 
 
 # What takes a kind and answers for its owner alone.
