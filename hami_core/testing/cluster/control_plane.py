@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import signal
-import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +20,7 @@ import yaml
 
 from hami_core.errors import HamiError
 from hami_core.testing.cluster import audit, binaries, commands, folders, modules
+from hami_core.testing.cluster.answering import answers
 from hami_core.testing.cluster.certificates import Certificates
 from hami_core.testing.cluster.commands import ADMIN, ADMINS, Options
 from hami_core.testing.cluster.ports import LOOPBACK, Ports
@@ -163,7 +163,7 @@ class ControlPlane:
         path = self._write(f"{name}.yaml", commands.scheduler_configuration(parsed, connection))
         binary = binaries.find(self.version, [SCHEDULER], self._note)[SCHEDULER]
         program = self.run(name, commands.scheduler(binary, path, connection, self.ports[name]), host=host)
-        program.wait_until(lambda: self._answers(self.ports[name], "/healthz"), SECONDS)
+        program.wait_until(lambda: answers(f"https://{LOOPBACK}:{self.ports[name]}/healthz"), SECONDS)
         return program
 
     def __getitem__(self, name: str) -> Program:
@@ -195,19 +195,7 @@ class ControlPlane:
 
     def wait_for_apiserver(self, seconds: float = SECONDS) -> None:
         """Until it is ready, its own roles and namespaces made."""
-        self.programs[APISERVER].wait_until(lambda: self._answers(self.ports[APISERVER], "/readyz"), seconds)
-
-    def _answers(self, port: int, path: str) -> bool:
-        import http.client
-
-        connection = http.client.HTTPSConnection(LOOPBACK, port, timeout=2, context=_trusting_everybody())
-        try:
-            connection.request("GET", path)
-            return connection.getresponse().status == 200
-        except OSError:
-            return False
-        finally:
-            connection.close()
+        self.programs[APISERVER].wait_until(lambda: answers(f"{self.url}/readyz"), seconds)
 
     # ------------------------------------------------------------------------------------------ what one asks of it
 
@@ -296,14 +284,6 @@ class ControlPlane:
         path = self.folder / name
         path.write_text(yaml.safe_dump(dict(content), sort_keys=False))
         return path
-
-
-def _trusting_everybody() -> ssl.SSLContext:
-    """Some parts sign for themselves; whether they are up is all that is asked."""
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def _kubectl() -> Path:
