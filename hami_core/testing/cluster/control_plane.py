@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 ETCD, APISERVER, CONTROLLERS = "etcd", "kube-apiserver", "kube-controller-manager"
 SCHEDULER, KWOK = "kube-scheduler", "kwok"
 ORDINARY = Options()
-SECONDS = 60.0  # for a part to become ready; it takes two, on a machine that does nothing else
+SECONDS = 120.0  # for a part to become ready; it takes two, on a machine that does nothing else
 STAGES = Path(__file__).with_name("stages.yaml")
 
 
