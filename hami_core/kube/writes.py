@@ -25,7 +25,7 @@ MERGE: Final = "application/merge-patch+json"
 APPLY: Final = "application/apply-patch+yaml"  # JSON is YAML; the API server of 1.34 knows no other name for it
 TIMEOUT: Final = 10.0  # seconds
 UID_CHANGED: Final = "metadata.uid: Invalid value"  # how the API server (422) takes a patch for another object of the same name
-NOTE: Final = 1024  # bytes that the API server lets an event's note have
+NOTE: Final = 1024  # bytes that events.k8s.io/v1 lets an event's note have; nobody reads more
 
 
 def bind(
@@ -127,28 +127,29 @@ def record_event(
     last: str = "",
     timeout: float = TIMEOUT,
 ) -> None:
-    """An event as ``kubectl describe`` shows it (events.k8s.io/v1).
+    """An event as ``kubectl describe`` shows it (core/v1: in events.k8s.io/v1 the words of an event can never change).
 
-    ``name`` is the caller's: the same one again, with a higher ``count`` and the time of the ``last`` (RFC 3339 with
-    microseconds, like ``when``, the first), is the same event seen again: server-side apply makes it or changes it.
+    ``name`` is the caller's: the same one again, with a higher ``count``, the time of the ``last`` (RFC 3339, like ``when``,
+    the first) and perhaps another ``note``, is the same event seen again: server-side apply makes it or changes it.
     ``regarding``: the fields of an ObjectReference. A note that is too long is cut.
     """
     event = {
-        "apiVersion": "events.k8s.io/v1",
+        "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"name": name, "namespace": namespace},
-        "eventTime": when,
-        "regarding": regarding,
+        "involvedObject": regarding,
         "reason": reason,
-        "note": _cut(note),
+        "message": _cut(note),
         "action": action,
         "type": kind,
-        "reportingController": controller,
+        "source": {"component": controller},
+        "reportingComponent": controller,
         "reportingInstance": instance,
+        "firstTimestamp": when,
+        "lastTimestamp": last or when,
+        "count": count,
     }
-    if count > 1:
-        event["series"] = {"count": count, "lastObservedTime": last or when}
-    path = f"/apis/events.k8s.io/v1/namespaces/{quote(namespace, safe='')}/events/{quote(name, safe='')}"
+    path = f"/api/v1/namespaces/{quote(namespace, safe='')}/events/{quote(name, safe='')}"
     apply(connection, path, event, controller, timeout=timeout)
 
 
