@@ -5,6 +5,7 @@ Both take what has arrived and give what is complete. A piece is copied once, ho
 
 from __future__ import annotations
 
+END = b"\r\n"
 SIZE_LINE = 4096  # bytes that the line with a chunk's size may have, its extensions included
 LINE = 64 << 20  # bytes of one line; etcd keeps no object of more than a few MiB
 
@@ -24,22 +25,30 @@ class Chunks:
         payload: list[bytes] = []
         at = 0
         while at < len(data) and not self.finished:
-            at = self._take(data, at, payload) if self._left else self._size(data, at)
+            if self._left:
+                at = self._take(data, at, payload)
+            elif self._skip:
+                at = self._end(data, at)
+            else:
+                at = self._size(data, at)
         return b"".join(payload)
 
     def _take(self, data: bytes, at: int, payload: list[bytes]) -> int:
         piece = data[at : at + self._left]
         payload.append(piece)
         self._left -= len(piece)
-        self._skip = 0 if self._left else 2
+        self._skip = 0 if self._left else len(END)
         return at + len(piece)
 
+    def _end(self, data: bytes, at: int) -> int:
+        part = data[at : at + self._skip]
+        if not END[-self._skip :].startswith(part):
+            raise ValueError("no end of line behind a chunk")
+        self._skip -= len(part)
+        return at + len(part)
+
     def _size(self, data: bytes, at: int) -> int:
-        while self._skip and at < len(data):
-            if data[at] != b"\r\n"[2 - self._skip]:
-                raise ValueError("no end of line behind a chunk")
-            at, self._skip = at + 1, self._skip - 1
-        end = data.find(b"\r\n", at)
+        end = data.find(END, at)
         if end < 0:
             self._rest = data[at:]
             if len(self._rest) > SIZE_LINE:
@@ -49,7 +58,7 @@ class Chunks:
         if self._left < 0:
             raise ValueError("a chunk of a negative size")
         self.finished = self._left == 0
-        return end + 2
+        return end + len(END)
 
 
 class Counted:
