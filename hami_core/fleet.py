@@ -38,6 +38,7 @@ class Fleet:
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._names: list[str] = []  # by row
+        self._renamed = False  # and the tables do not say so yet
         self._rows: dict[str, int] = {}
         self._spare: list[int] = []  # the one to be used next is the last
         self._published: dict[str, Published] = {}
@@ -45,7 +46,7 @@ class Fleet:
         self._held: dict[str, tuple[str, Holding]] = {}
         self._held_on: dict[str, set[str]] = {}
         self._writers = {
-            (kind.name, splitting.name): rows.Rows(self._names, splitting.columns)
+            (kind.name, splitting.name): rows.Rows(splitting.columns)
             for kind in catalogue.kinds
             for splitting in catalogue.splittings[kind.name]
         }
@@ -58,7 +59,12 @@ class Fleet:
 
     @property
     def tables(self) -> Mapping[tuple[str, str], NodeTable]:
-        """The live tables, all with the same nodes in the same rows. Views that were made of them end with a node's change."""
+        """The live tables, all with the same nodes in the same rows. Ask anew after every change of a node."""
+        if self._renamed:
+            names = tuple(self._names)
+            for table in self._tables.values():
+                table.nodes = names
+            self._renamed = False
         return self._tables
 
     def row(self, node: str) -> int | None:
@@ -111,7 +117,7 @@ class Fleet:
         if n is None:
             return
         del self._published[node]
-        self._names[n] = ""
+        self._name(n, "")
         self._spare.append(n)
         self._put_in_row(n, dict.fromkeys(self._writers, rows.NOBODY))
 
@@ -159,7 +165,7 @@ class Fleet:
         n = self._rows.get(node)
         if n is None:
             n = self._rows[node] = self._vacant()
-            self._names[n] = node
+            self._name(n, node)
         if not self._put_in_row(n, new):
             for uid in self._held_on.get(node, ()):
                 self._count(node, self._held[uid][1], 1)
@@ -173,6 +179,10 @@ class Fleet:
         out = [one.device for one in capacities] if node in self._closed else cordoned
         return rows.row(capacities, devices[kind].inventory.links, out)
 
+    def _name(self, n: int, node: str) -> None:
+        self._names[n] = node
+        self._renamed = True
+
     def _vacant(self) -> int:
         if not self._spare:
             self._grow(len(self._names) + max(FEWEST, len(self._names) // GROWTH))
@@ -184,6 +194,7 @@ class Fleet:
         if most <= there:
             return
         self._names += [""] * (most - there)
+        self._renamed = True
         self._spare = [*range(most - 1, there - 1, -1), *self._spare]
         self._changed = np.concatenate([self._changed, np.zeros(most - there, np.int64)])
         for writer in self._writers.values():

@@ -8,6 +8,7 @@ Spare rows are absent devices. Who holds what is not known here.
 from __future__ import annotations
 
 from collections import Counter
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -17,7 +18,7 @@ from hami_core import topology
 from hami_core.table import TOTALS, UNKNOWN, USED, build, numa_node
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Sequence
 
     from numpy.typing import NDArray
 
@@ -30,6 +31,11 @@ T = TypeVar("T")
 _NUMBERS = (*TOTALS, "largest", "numa", *USED)  # columns that lie in one block, so that a row is written at a stroke
 _FLAGS = ("present", "healthy", "cordoned")
 _KEPT = len(_NUMBERS) - len(USED)
+_SLOTS, _MEMORY, _PHYSICAL, _CORES, _LARGEST, _NUMA = (
+    _NUMBERS.index(name) for name in ("slots", "memory", "physical", "cores", "largest", "numa")
+)
+_FILLED = [_SLOTS, _MEMORY, _CORES]
+_TOTALS = attrgetter(*TOTALS)
 _ABSENT = np.array([[UNKNOWN if name == "numa" else 0] for name in _NUMBERS])
 
 
@@ -39,7 +45,7 @@ class Common:
 
     models: tuple[str, ...] = ()
     pattern: Pattern | None = None  # None: without devices it is wired in no way
-    numa: tuple[int, ...] = ()
+    numa: frozenset[int] = frozenset()
     cordoned: int = 0
     overhead: int = 0
 
@@ -56,40 +62,43 @@ class Row:
     common: Common
 
 
-def row(capacities: Sequence[Capacity], links: Iterable[Link] = (), cordoned: Collection[str] = ()) -> Row:
+def row(capacities: Sequence[Capacity], links: Sequence[Link] = (), cordoned: Collection[str] = ()) -> Row:
     """What is to be written for a node. OverflowError: a number that no column can hold."""
+    if not capacities:
+        return NOBODY
     ids = tuple([one.device for one in capacities])
-    flags = [(True, one.healthy, one.device in cordoned) for one in capacities]
-    numbers = np.array([_numbers(one) for one in capacities], np.int64).reshape(-1, len(_NUMBERS)).T
-    amounts = numbers[[0, 1, 3]]  # slots, memory, cores
+    numa = [numa_node(one) for one in capacities]
+    numbers = np.zeros((len(_NUMBERS), len(ids)), np.int64)
+    numbers[: len(TOTALS)] = np.array([_TOTALS(one) for one in capacities], np.int64).T
+    np.minimum(numbers[_MEMORY], numbers[_PHYSICAL], out=numbers[_LARGEST])
+    numbers[_NUMA] = numa
+    flags = np.ones((len(_FLAGS), len(ids)), bool)
+    flags[1] = [one.healthy for one in capacities]
+    flags[2] = [device in cordoned for device in ids] if cordoned else False
+    amounts = numbers[_FILLED]
     return Row(
         ids=ids,
         numbers=numbers,
-        flags=np.array(flags, bool).reshape(-1, len(_FLAGS)).T,
+        flags=flags,
         fills=np.divide(1.0, amounts, out=np.ones(amounts.shape), where=amounts > 0),
         extra=tuple([(w, one.extra) for w, one in enumerate(capacities) if one.extra]),
         common=Common(
             models=tuple([one.model for one in capacities]),
-            pattern=topology.pattern(ids, links) if ids else None,
-            numa=tuple([at for one in capacities if (at := numa_node(one)) != UNKNOWN]),
-            cordoned=sum([out for _, _, out in flags]),
-            overhead=max([one.overhead for one in capacities], default=0),
+            pattern=topology.pattern(ids, links),
+            numa=frozenset(numa) - {UNKNOWN},
+            cordoned=int(flags[2].sum()) if cordoned else 0,
+            overhead=max([one.overhead for one in capacities]),
         ),
     )
 
 
-def _numbers(one: Capacity) -> tuple[int, ...]:
-    largest = min(one.memory, one.physical)
-    return one.slots, one.memory, one.physical, one.cores, one.overhead, largest, numa_node(one), 0, 0, 0
-
-
-NOBODY = row(())
+NOBODY = Row((), np.zeros((len(_NUMBERS), 0), np.int64), np.zeros((len(_FLAGS), 0), bool), np.ones((3, 0)), (), Common())
 
 
 class Rows:
     """The writer of one table. ``table`` is always the same object; views of it are made anew after a change."""
 
-    def __init__(self, nodes: list[str], columns: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, columns: Sequence[tuple[str, str]]) -> None:
         self._devices: list[tuple[str, ...]] = []
         self._common: list[Common] = []
         self._models: _Codes[str] = _Codes()
@@ -101,7 +110,7 @@ class Rows:
         self._flags = np.zeros((len(_FLAGS), 0, 0), bool)
         self._fills = np.ones((3, 0, 0))
         self.changes = 0  # rises when the table's shape changes, or what is said once for all nodes
-        self.table = evolve(build((), columns), nodes=nodes, devices=self._devices)
+        self.table = evolve(build((), columns), devices=self._devices)
         self._resize(0, 0)
 
     def extend(self, rows: int) -> None:
@@ -114,10 +123,10 @@ class Rows:
 
     def same_places(self, n: int, new: Row) -> bool:
         """Whether what is used in row n may stay when this is written there: the same devices, with as many slots."""
-        return new.ids == self._devices[n] and bool((new.numbers[0] == self.table.slots[n, : len(new.ids)]).all())
+        return new.ids == self._devices[n] and bool((new.numbers[_SLOTS] == self.table.slots[n, : len(new.ids)]).all())
 
     def write(self, n: int, new: Row, *, keep: bool = False) -> None:
-        """Put these devices in row n, with nothing used; ``keep``: with what is used now."""
+        """Put these devices in row n, with nothing used; ``keep``: with what is used now. Names are the fleet's."""
         before, old = self._devices[n], self._common[n]
         self._devices[n], self._common[n] = new.ids, new.common
         self._widen(len(before), len(new.ids))
@@ -154,11 +163,12 @@ class Rows:
 
     def _fill(self, n: int, new: Row, numbers: int) -> None:
         devices = len(new.ids)
-        self._numbers[:numbers, devices:, n] = _ABSENT[:numbers]
+        if devices < self.table.shape[1]:
+            self._numbers[:numbers, devices:, n] = _ABSENT[:numbers]
+            self._flags[:, devices:, n] = False
+            self._fills[:, devices:, n] = 1.0
         self._numbers[:numbers, :devices, n] = new.numbers[:numbers]
-        self._flags[:, devices:, n] = False
         self._flags[:, :devices, n] = new.flags
-        self._fills[:, devices:, n] = 1.0
         self._fills[:, :devices, n] = new.fills
         for column in self.table.extra.values():
             column[n] = 0
@@ -172,18 +182,22 @@ class Rows:
     def _encode(self, n: int, old: Common, new: Common) -> None:
         """Models and wirings; the new ones before the old are given back, because they are nearly always the same."""
         table = self.table
-        before = self._models.changes, self._patterns.changes, table.shape[1]
-        table.model[n] = 0
-        table.model[n, : len(new.models)] = [self._models.take(model) for model in new.models]
-        table.wired[n] = 0 if new.pattern is None else self._patterns.take(new.pattern)
-        for model in old.models:
-            self._models.drop(model, table.model)
-        if old.pattern is not None:
-            self._patterns.drop(old.pattern, table.wired)
-        table.models = tuple(self._models.values)
+        before = self._models.changes, self._patterns.changes
+        if new.models != old.models:
+            codes = {model: self._models.take(model) for model in dict.fromkeys(new.models)}
+            table.model[n] = 0
+            table.model[n, : len(new.models)] = [codes[model] for model in new.models]
+            for model in dict.fromkeys(old.models):
+                self._models.drop(model, table.model)
+        if new.pattern != old.pattern:
+            table.wired[n] = 0 if new.pattern is None else self._patterns.take(new.pattern)
+            if old.pattern is not None:
+                self._patterns.drop(old.pattern, table.wired)
+        if before[0] != self._models.changes:
+            table.models = tuple(self._models.values)
         if before[1] != self._patterns.changes or table.wiring.scores.shape[1] != table.shape[1]:
             table.wiring = topology.wiring(self._patterns.values, table.shape[1])
-        if before[:2] != (self._models.changes, self._patterns.changes):
+        if before != (self._models.changes, self._patterns.changes):
             self.changes += 1
 
     def _summarise(self, old: Common, new: Common) -> None:
@@ -212,7 +226,7 @@ def _resized(block: NDArray[Any], nothing: object, shape: tuple[int, ...]) -> ND
 
 
 class _Codes(Generic[T]):
-    """Numbers from 0 for the different values that are in use, without gaps."""
+    """Numbers from 0 for the different values that rows have, without gaps. A row takes each of its values once."""
 
     def __init__(self) -> None:
         self.values: list[T] = []

@@ -89,8 +89,12 @@ def wiring(patterns: Collection[Pattern], width: int) -> Wiring:
 def pattern(ids: Sequence[str], links: Iterable[Link]) -> Pattern:
     """How one node is wired, whatever its devices are called: equal for nodes of one make."""
     at = {device: w for w, device in enumerate(ids)}
-    pairs = {(at[link.a], at[link.b]): link.score for link in links if link.score and link.a in at and link.b in at}
-    return len(ids), tuple(sorted((min(pair), max(pair), score) for pair, score in pairs.items() if pair[0] != pair[1]))
+    pairs = {}
+    for link in links:
+        a, b = at.get(link.a, -1), at.get(link.b, -1)
+        if link.score and a >= 0 <= b and a != b:
+            pairs[(a, b) if a < b else (b, a)] = link.score
+    return len(ids), tuple(sorted([(a, b, score) for (a, b), score in pairs.items()]))
 
 
 # --- All nodes at once -----------------------------------------------------------------------------------------------
