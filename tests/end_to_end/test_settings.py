@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
@@ -12,9 +14,13 @@ from hami_core import decision, plugins, settings, table
 from hami_core.cli.session import Session
 from hami_core.errors import ValidationError
 from hami_core.model import Capacity
+from hami_core.serving.certificates import Lives, renewed
 from hami_mock import machine
+from hami_webhook import guard
+from hami_webhook.manifests import manifests
+from hami_webhook.registration import registration
 from tests.cli.command import MIB, PROBE, a_container, a_pod, room, seen
-from tests.webhook import door
+from tests.webhook import daemons, door
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -402,6 +408,71 @@ def a_privileged_pod_with_a_share_is_admitted_where_that_is_allowed(on: OnMachin
     with pytest.raises(ValidationError, match="hostPID"):
         door.review(pod)
     assert door.review(pod, {"scheduler.admissionWebhook.refusePrivileged": False}).patch
+
+
+@proves("namespaceOverride")
+def hamis_own_parts_are_in_this_namespace(on: OnMachine) -> None:
+    found = manifests(*door.world({"namespaceOverride": "gpu-system"}))
+
+    account = next(one for one in found if one["kind"] == "ServiceAccount")
+    assert account["metadata"]["namespace"] == "gpu-system"
+    assert "system:serviceaccount:gpu-system:hami-scheduler" in json.dumps(found)
+
+
+@proves("scheduler.admissionWebhook.whitelistNamespaces")
+def pods_of_these_namespaces_are_not_sent_to_admission(on: OnMachine) -> None:
+    found = registration(*door.world({"scheduler.admissionWebhook.whitelistNamespaces": ("kube-system",)}), b"PEM")
+
+    selector = found["webhooks"][0]["namespaceSelector"]["matchExpressions"]
+    assert {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"]} in selector
+
+
+@proves("scheduler.admissionWebhook.url")
+def a_webhook_outside_of_the_cluster_is_found_by_its_url(on: OnMachine) -> None:
+    url = "https://192.0.2.7:9443/admit"
+
+    found = registration(*door.world({"scheduler.admissionWebhook.url": url}), b"PEM")
+
+    assert found["webhooks"][0]["clientConfig"]["url"] == url
+
+
+@proves("scheduler.admissionWebhook.trustedUsers")
+def another_user_may_write_what_hami_writes(on: OnMachine) -> None:
+    assert "carol" in guard.trusted(door.world({"scheduler.admissionWebhook.trustedUsers": ("carol",)})[1])
+
+
+@proves("scheduler.admissionWebhook.bindAddress", "scheduler.admissionWebhook.certificateHours")
+def the_webhook_listens_there_with_certificates_of_this_life(on: OnMachine) -> None:
+    with socket.create_server((daemons.HOST, 0)) as free:
+        port = free.getsockname()[1]
+    webhook = "scheduler.admissionWebhook"
+    values = {f"{webhook}.bindAddress": f"{daemons.HOST}:{port}", f"{webhook}.certificateHours": 48}
+
+    listened, life, _ = daemons.served(values)
+
+    assert (listened, round(life / timedelta(hours=1))) == (port, 48)
+
+
+@proves("scheduler.admissionWebhook.certificateFolder")
+def certificates_of_somebody_else_are_served(on: OnMachine) -> None:
+    made = renewed(datetime.now(UTC), [daemons.HOST], None, Lives(leaf=timedelta(hours=7)))
+    folder = on("t4-node").folder
+    for name, content in (("tls.crt", made.leaf.certificate), ("tls.key", made.leaf.key), ("ca.crt", made.bundle)):
+        (folder / name).write_bytes(content)
+    values = {"scheduler.admissionWebhook.bindAddress": ":0", "scheduler.admissionWebhook.certificateFolder": str(folder)}
+
+    _, life, _ = daemons.served(values)
+
+    assert round(life / timedelta(hours=1)) == 7
+
+
+@proves("scheduler.admissionWebhook.drainSeconds")
+def the_webhook_goes_on_for_so_long_after_it_is_told_to_end(on: OnMachine) -> None:
+    webhook = "scheduler.admissionWebhook"
+
+    *_, seconds = daemons.served({f"{webhook}.bindAddress": ":0", f"{webhook}.drainSeconds": 0.5})
+
+    assert seconds >= 0.5
 
 
 @proves("driver.deadlineSeconds")

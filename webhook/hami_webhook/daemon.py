@@ -91,20 +91,21 @@ class Daemon:
         self._app = Admission(plugins.hook, catalogue, settings, self._metrics, lambda: self._not_ready).app()
         self._lives = _lives(own)
         self._keeper = _keeper(settings, connection, self._lives)
-        self._address = Address.parse(own.bind_address)
+        self._wanted = Address.parse(own.bind_address)
         self._drain = own.drain
         self._not_ready = "no certificate yet"
         self._bundle = b""
         self._tls: CertSwap | None = None
         self._server: Server | None = None
+        self.address: Address | None = None  # where it listens
 
     async def run(self) -> None:
         """Serve, and look after everything. Ends by being cancelled. UserError: the address cannot be had."""
         kept = await self._first()
         self._tls = CertSwap(kept.leaf)
-        self._server = Server(self._app, self._address, tls=self._tls)
-        address = await self._server.start()
-        _log.info("serving", extra={"address": str(address)})
+        self._server = Server(self._app, self._wanted, tls=self._tls)
+        self.address = await self._server.start()
+        _log.info("serving", extra={"address": str(self.address)})
         self._not_ready = "not registered yet"
         while True:
             done = await self._turn()
