@@ -48,7 +48,6 @@ def inventory_key(kind: str) -> str:
 SCHEDULER: Final = "hami-scheduler"  # a service account
 ADMISSION: Final = "hami-webhook"  # a service account, and the name of its Service and webhook configuration
 NODE_AGENT: Final = "hami-node"  # a service account
-LEASE: Final = "hami-scheduler"  # of kube-scheduler's leader election, in our namespace
 
 
 def user(namespace: str, account: str) -> str:

@@ -21,6 +21,7 @@ OURS = "hami-system"
 SCHEDULER = names.user(OURS, names.SCHEDULER)
 ADMISSION = names.user(OURS, names.ADMISSION)
 NODE_AGENT = names.user(OURS, names.NODE_AGENT)
+LEASE = "hami-scheduler"
 EDITOR = "alice"  # may do everything with pods and nodes that RBAC can give
 SECONDS = 30.0
 NO_VALUES: Mapping[str, object] = {}
@@ -79,7 +80,7 @@ def lease(holder: str, transitions: int) -> dict[str, Any]:
     return {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": names.LEASE, "namespace": OURS},
+        "metadata": {"name": LEASE, "namespace": OURS},
         "spec": {"holderIdentity": holder, "leaseTransitions": transitions},
     }
 

@@ -12,7 +12,19 @@ from hami_core import names
 from hami_core.testing.cluster.api import APPLY, ApiRefused
 from hami_core.testing.cluster.control_plane import KubectlFailed
 from hami_core.testing.cluster.nodes import NODES
-from tests.cluster.admitting import EDITOR, NODE_AGENT, OURS, SCHEDULER, binding, installed, lease, message, pod, wait_for
+from tests.cluster.admitting import (
+    EDITOR,
+    LEASE,
+    NODE_AGENT,
+    OURS,
+    SCHEDULER,
+    binding,
+    installed,
+    lease,
+    message,
+    pod,
+    wait_for,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -228,7 +240,7 @@ def test_when_the_lead_changes_the_old_leader_binds_nothing_more(plane: ControlP
         plane.apply(lease("there_2", 8))
         wait_for(lambda: refused_binding(scheduler, name, {names.TERM: TERM}), "fenced")
         assert refused_binding(scheduler, name, {names.TERM: "there_2/8"}) == ""
-        plane.kubectl("delete", "lease", f"-n={OURS}", names.LEASE)
+        plane.kubectl("delete", "lease", f"-n={OURS}", LEASE)
         wait_for(lambda: refused_binding(scheduler, name, {names.TERM: "there_2/8"}), "fenced without a Lease")
     finally:
         plane.apply(lease(HOLDER, 7))

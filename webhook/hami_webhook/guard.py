@@ -37,13 +37,14 @@ _NEW_POD = 'request.operation == "CREATE" && request.resource.resource == "pods"
 
 def policies(catalogue: Catalogue, settings: Settings) -> tuple[Mapping[str, Any], ...]:
     """The policies and their bindings, in the order in which they are applied."""
-    namespace = settings[CoreSettings].namespace
+    core = settings[CoreSettings]
     users = trusted(settings)
+    lease = {"name": core.scheduler_name, "namespace": core.namespace, "parameterNotFoundAction": "Deny"}  # kube-scheduler's
     return (
         guard(catalogue, users),
         _bound(GUARD),
         fence(users),
-        _bound(FENCE, {"name": names.LEASE, "namespace": namespace, "parameterNotFoundAction": "Deny"}),
+        _bound(FENCE, lease),
     )
 
 
