@@ -132,7 +132,7 @@ class Binder:
         if hold is not None and hold.node == node and self._within_quota(hold):
             return hold
         self._state.release(asked.uid)
-        row = self._state.rows.of.get(node)
+        row = self._state.fleet.row(node)
         if row is None:
             return Refusal(f"node {node} has published no device")
         placed = choosing.place(self._hook, self._state, asked, row)

@@ -43,7 +43,7 @@ def choose(hook: HookRelay, state: State, asked: Asked, names: Sequence[str], mo
     tables, rows = state.tables, state.rows
     verdicts = [decision.judge(hook, one, tables) for one in asked.asks]
     within, codes = _limited(state, asked, verdicts)
-    offer = Offer.of(names, rows)
+    offer = Offer.of(names, state.fleet)
     own = offer.codes(codes)
     fitting = filtering.fitting(offer, own)
     if not len(fitting):
@@ -68,7 +68,7 @@ def _limited(state: State, asked: Asked, verdicts: Sequence[Verdict]) -> tuple[M
             within = sure if within is None else within & sure
             codes[(codes == filtering.FITS) & over] = QUOTA
     for node in state.closed:
-        row = state.rows.of.get(node)
+        row = state.fleet.row(node)
         if row is not None:
             codes[row] = CLOSED
     return within, codes

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hami_core.decision import Verdict
+    from hami_core.fleet import Fleet
     from hami_core.model import Mask
-    from hami_scheduler.state import Rows
 
 LEVELS = 10
 """kube-scheduler's MaxExtenderPriority: the best level, beside 0 (k8s.io/kube-scheduler, extender/v1/types.go)."""
@@ -82,10 +82,9 @@ class Offer:
     rows: NDArray[np.int64]
 
     @classmethod
-    def of(cls, names: Sequence[str], rows: Rows) -> Offer:
-        """Look the names up: the only loop over them in Python, where some node is kept."""
-        found = rows.of.get
-        return cls(names, np.array([found(name, UNKNOWN) for name in names], np.int64))
+    def of(cls, names: Sequence[str], fleet: Fleet) -> Offer:
+        """Look the names up: the only walk over them in Python, where some node is kept."""
+        return cls(names, fleet.rows(names))
 
     def codes(self, judged: NDArray[np.int8]) -> NDArray[np.int8]:
         """Why each is refused, FITS if it is not. ``judged``: codes of all rows."""

@@ -31,8 +31,8 @@ class Rows:
     """Where nodes stand in the tables, and which come first of equals: by name, so that no history decides."""
 
     def __init__(self, nodes: Sequence[str]) -> None:
-        self.nodes = nodes
-        self.of = {node: n for n, node in enumerate(nodes)}
+        self.nodes = nodes  # empty names are spare rows
+        self.of = {node: n for n, node in enumerate(nodes) if node}
         self.order: NDArray[np.int64] = np.empty(len(nodes), np.int64)
         self.order[np.argsort(np.asarray(nodes, dtype=object))] = np.arange(len(nodes))
 
@@ -71,10 +71,14 @@ class State:
         published = inventory.read(self._catalogue, node)
         self._note_faults(name, published.faults)
         self._give_up_likely(name)
-        if published.devices:
-            self.fleet.put(name, published.devices, published.cordoned)
-        else:
+        if not published.devices:
             self.fleet.remove(name)
+            return
+        try:
+            self.fleet.put(name, published.devices, published.cordoned)
+        except OverflowError as error:
+            self.fleet.remove(name)
+            self._note_faults(name, dict.fromkeys(published.devices, f"node {name}: a number that no device has: {error}"))
 
     def remove_node(self, name: str) -> None:
         """A node is gone. What was bound there is held until its pod is gone too."""

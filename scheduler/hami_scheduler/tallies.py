@@ -80,7 +80,7 @@ def counts(state: State) -> Counts:
     by_stage = Counter(hold.stage for hold in (*state.holds.firm(), *state.holds.likely()))
     return Counts(
         nodes=len(state.nodes),
-        nodes_with_devices=len(state.rows.nodes),
+        nodes_with_devices=len(state.fleet.nodes()),
         closed_nodes=len(state.closed),
         devices=_devices(state.tables),
         pods=0,
@@ -110,5 +110,7 @@ def by_node(tables: Tables) -> Sequence[NodeSums]:
 
 def _sums(kind: str, splitting: str, table: NodeTable) -> NodeSums:
     columns = ("slots", "slots_used", "memory", "memory_used", "cores", "cores_used")
-    sums = {name: getattr(table, name).sum(axis=1, dtype=np.int64) for name in columns}
-    return NodeSums(kind, splitting, table.nodes, table.present.sum(axis=1, dtype=np.int64), **sums)
+    named = np.flatnonzero([bool(node) for node in table.nodes])  # the others are spare rows
+    sums = {name: getattr(table, name).sum(axis=1, dtype=np.int64)[named] for name in columns}
+    devices = table.present.sum(axis=1, dtype=np.int64)[named]
+    return NodeSums(kind, splitting, tuple(filter(None, table.nodes)), devices, **sums)
