@@ -30,10 +30,10 @@ class Lines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def start(*packages: str, stream: TextIO | None = None) -> None:
-    """From now on these packages log lines from level info on, everybody else warnings."""
+def start(*packages: str, level: str = "info", stream: TextIO | None = None) -> None:
+    """From now on these packages log lines of this level and graver ones, everybody else warnings."""
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(Lines())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     for name in packages:
-        logging.getLogger(name).setLevel(logging.INFO)
+        logging.getLogger(name).setLevel(level.upper())

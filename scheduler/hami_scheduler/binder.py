@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from attrs import define, field, frozen
 
+from hami_core import names
 from hami_core.kube.errors import Conflict, Forbidden, KubeError, NotFound, Refused, TooManyRequests, Unavailable
 from hami_scheduler.cluster import Outcome, Refusal
 
@@ -84,6 +85,7 @@ class Binder:
     _writes: Writes
     _threads: Executor
     _term: Callable[[], str]  # of the leadership that is ours now; empty: none
+    _waited: Callable[[str], bool]  # whether the pod of a uid carries the annotation of one that waits
     _witness: Witness
     _patience: Patience = Patience()
     _clock: Callable[[], float] = time.monotonic
@@ -144,8 +146,9 @@ class Binder:
         if begun.bound:  # by a Binding whose answer kube-scheduler never got
             self._witness.bound(binding, self._clock() - started)
             return binding.node, ""
+        annotations = {**begun.annotations, **({names.WAITING: ""} if self._waited(binding.uid) else {})}
         try:
-            await self._in_thread(partial(self._write, binding, begun.annotations, term, started + self._patience.write))
+            await self._in_thread(partial(self._write, binding, annotations, term, started + self._patience.write))
         except Exception as error:
             if not _may_have_arrived(error):
                 self._cluster.settle(binding.uid, Outcome.REFUSED)

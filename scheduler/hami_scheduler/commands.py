@@ -41,10 +41,11 @@ def serve(session: Session, kubeconfig: Path | None, context: str | None) -> Non
     It decides while the kube-scheduler of this host leads. Logs are JSON lines on stderr.
     """
     from hami_core.kube.connection import connect
-    from hami_scheduler import daemon, logs
+    from hami_core.serving import logs
+    from hami_scheduler import daemon
     from hami_scheduler.settings import SchedulerSettings
 
-    logs.start(session.settings[SchedulerSettings].log_level)
+    logs.start("hami_core", "hami_scheduler", level=session.settings[SchedulerSettings].log_level)
     catalogue = session.catalogue
     connection = connect(kubeconfig, context)
     daemon.run(daemon.Scheduler(session.plugins.hook, catalogue, session.settings, connection))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hami_core import names
 from hami_core.sharing import CoreSettings
 from hami_scheduler.auth import access
 from hami_scheduler.settings import MTLS, SchedulerSettings
@@ -30,7 +31,7 @@ def kube_scheduler(catalogue: Catalogue, settings: Settings) -> dict[str, Any]:
         "leaderElection": {
             "leaderElect": True,
             "resourceLock": "leases",
-            "resourceName": core.scheduler_name,
+            "resourceName": names.LEASE,
             "resourceNamespace": core.namespace,
             **ELECTION,
         },

@@ -18,7 +18,7 @@ from attrs import frozen
 
 from hami_core.kube.objects import Lease, Node, Pod, ResourceQuota
 from hami_core.kube.reflector import Reflector
-from hami_core.names import PREPARED
+from hami_core.names import LEASE, PREPARED
 from hami_core.serving.server import Address, Server, ending
 from hami_core.serving.tls import CertSwap, Files
 from hami_core.sharing import CoreSettings
@@ -104,14 +104,16 @@ class Running:
         self.lists = Watches(self._lists(scheduler.connection), self._broken)
         self.follower = Follower(Leadership(identity), self.lists, self._turned)
         self.lease = Watches([self._lease(scheduler.connection, core)], self._broken)
-        self.binder = Binder(self.cluster, api, writing, self.follower.term, self.record, Patience(answer=own.timeout))
+        self.binder = Binder(
+            self.cluster, api, writing, self.follower.term, self.notices.told, self.record, Patience(answer=own.timeout)
+        )
         self.work.registry.register(Standing(self.cluster, self.follower, self._health))
         self._tasks: list[asyncio.Task[None]] = []
         self._access = access
         self._tls = CertSwap(_files(access).read(), access.tls.client_ca.read_bytes()) if access.tls else None
         extender = Extender(self.cluster, self.binder, self.follower, self.record)
         self.extender = Server(extender.app(access), access.address, tls=self._tls)
-        info = Info(self.follower, self.lists, self._health, self.work, self.cluster, self._explained)
+        info = Info(self.follower, self.lists, self._health, self.work, self.cluster)
         self.info = Server(info.app(), Address.parse(own.metrics_address))
 
     async def start(self) -> None:
@@ -146,7 +148,7 @@ class Running:
         quotas = _reflector(connection, "/api/v1/resourcequotas", ResourceQuota)
         return [
             Source("nodes", nodes, cluster.nodes_replaced, cluster.nodes_changed),
-            Source("pods", pods, cluster.pods_replaced, self._pods_changed),
+            Source("pods", pods, self._pods_replaced, self._pods_changed),
             Source("resourcequotas", quotas, cluster.quotas_replaced, self._quotas_changed),
         ]
 
@@ -154,10 +156,14 @@ class Running:
         path = f"/apis/coordination.k8s.io/v1/namespaces/{core.namespace}/leases"
         return Source(
             "lease",
-            _reflector(connection, path, Lease, field=f"metadata.name={core.scheduler_name}"),
+            _reflector(connection, path, Lease, field=f"metadata.name={LEASE}"),
             self.follower.lease_listed,
             self.follower.lease_changed,
         )
+
+    def _pods_replaced(self, pods: list[Pod]) -> None:
+        self.cluster.pods_replaced(pods)
+        self.notices.keep({pod.metadata.uid for pod in pods if not pod.spec.node_name})
 
     def _pods_changed(self, batch: list[tuple[str, Pod]]) -> None:
         self.cluster.pods_changed(batch)
@@ -184,9 +190,6 @@ class Running:
 
     def _health(self) -> list[Any]:
         return [*self.lease.health(), *self.lists.health()]
-
-    def _explained(self, pod: dict[str, Any]) -> dict[str, Any]:
-        return self.cluster.explain(pod)
 
     # --- What runs beside. ---
 

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 LARGEST = 4 << 20
 """Bytes of a pod's manifest: the API server takes less."""
 
-Explain = dict[str, Any]
-
 
 class Info:
     """What can be asked."""
@@ -36,10 +34,9 @@ class Info:
         health: Callable[[], Iterable[Health]],
         work: Work,
         cluster: Cluster,
-        explain: Callable[[dict[str, Any]], Explain],
     ) -> None:
         self._follower, self._lists, self._health = follower, lists, health
-        self._work, self._cluster, self._explain = work, cluster, explain
+        self._work, self._cluster = work, cluster
 
     def app(self) -> App:
         """The ASGI application."""
@@ -81,7 +78,7 @@ class Info:
             raise Refusal(503, "the lists are not complete yet")
         try:
             pod = msgspec.json.decode(body, type=dict[str, Any])
-            return Answer(orjson.dumps(self._explain(pod), default=str))
+            return Answer(orjson.dumps(self._cluster.explain(pod)))
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise Refusal(400, f"a Pod's manifest in JSON is asked for: {error}") from error
         except HamiError as error:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hami_core import names
 from hami_core.sharing import CoreSettings
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from hami_core.settings import Settings
 
-NAME = "hami-scheduler"
+NAME = names.SCHEDULER
 RBAC = "rbac.authorization.k8s.io"
 OF_KUBERNETES = ("system:kube-scheduler", "system:volume-scheduler")
 
@@ -23,17 +24,16 @@ Document = dict[str, Any]
 
 
 def documents(settings: Settings) -> list[Document]:
-    """Everything, in the order in which it can be applied."""
+    """Everything, in the order in which it can be applied. The namespace is not ours to make."""
     core = settings[CoreSettings]
     account = {"kind": "ServiceAccount", "name": NAME, "namespace": core.namespace}
     everywhere = [_cluster_binding(f"{NAME}:{role}", role, account) for role in OF_KUBERNETES]
     return [
-        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": core.namespace}},
         {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NAME, "namespace": core.namespace}},
         _role("ClusterRole", {"name": NAME}, _rules()),
         _cluster_binding(NAME, NAME, account),
         *everywhere,
-        _role("Role", {"name": NAME, "namespace": core.namespace}, _lease_rules(core.scheduler_name)),
+        _role("Role", {"name": NAME, "namespace": core.namespace}, _lease_rules(names.LEASE)),
         _binding("RoleBinding", {"name": NAME, "namespace": core.namespace}, ("Role", NAME), account),
         _binding(
             "RoleBinding",

@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field
 
+from hami_core import names
 from hami_core.kube.errors import KubeError, NotFound
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from concurrent.futures import Executor
 
 AGAIN = 30.0
@@ -32,6 +34,7 @@ AGAIN = 30.0
 RATE = 10.0
 """Pods a second that are written to, at most."""
 
+_AGAIN = re.compile(r" \(tried again [0-9:]+ UTC\)$")
 _log = logging.getLogger(__name__)
 
 
@@ -61,6 +64,10 @@ class Waiting:
         return self.woken or (self.text != self.told and now - self.at >= AGAIN)
 
 
+def _annotations(pod: Mapping[str, Any]) -> Mapping[str, Any]:
+    return (pod.get("metadata") or {}).get("annotations") or {}
+
+
 class Notices:
     """The pods that wait, by uid."""
 
@@ -87,11 +94,28 @@ class Notices:
 
     def waits(self, pod: Mapping[str, Any], why: str) -> None:
         """No node can hold it."""
-        meta = pod.get("metadata") or {}
-        uid = meta.get("uid") or ""
-        known = self._pods.setdefault(uid, Waiting(uid, meta.get("namespace") or "", meta.get("name") or "", why))
+        known = self._known(pod)
         known.text = why
         self._news.set()
+
+    def fits(self, pod: Mapping[str, Any]) -> None:
+        """A node can hold it. What it was told before is remembered until it is bound, so that its Binding clears it."""
+        if names.WAITING in _annotations(pod):
+            self._known(pod)
+
+    def _known(self, pod: Mapping[str, Any]) -> Waiting:
+        """What is known of a pod; after a start, by its own annotation."""
+        meta = pod.get("metadata") or {}
+        uid = str(meta.get("uid") or "")
+        if uid not in self._pods:
+            told = _AGAIN.sub("", str(_annotations(pod).get(names.WAITING) or ""))
+            self._pods[uid] = Waiting(uid, meta.get("namespace") or "", meta.get("name") or "", told, told)
+        return self._pods[uid]
+
+    def keep(self, uids: Collection[str]) -> None:
+        """These are all the pods that are not bound."""
+        for uid in self._pods.keys() - uids:
+            self.forget(uid)
 
     def forget(self, uid: str) -> None:
         """It is bound, or gone."""
@@ -116,7 +140,7 @@ class Notices:
             if pod is None:
                 await self._something()
             else:
-                await self._write(pod)
+                await self.write(pod)
                 await asyncio.sleep(1 / RATE)
 
     def next(self) -> Waiting | None:
@@ -133,7 +157,8 @@ class Notices:
         except TimeoutError:
             return
 
-    async def _write(self, pod: Waiting) -> None:
+    async def write(self, pod: Waiting) -> None:
+        """Tell people about one pod."""
         text, woken = pod.text, pod.woken and pod.text == pod.told
         shown = f"{text} (tried again {self._wall():%H:%M:%S} UTC)" if woken else text
         pod.woken, pod.at, before = False, self._clock(), pod.told

@@ -82,9 +82,9 @@ def asked(body: bytes) -> Candidates:
 def binding(body: bytes) -> Binding:
     """A request of bind. Malformed: it is none, or one of its words is empty."""
     request = _read(_binding, body)
-    for key in Binding.__struct_fields__:
+    for key, name in zip(Binding.__struct_fields__, Binding.__struct_encode_fields__, strict=True):
         if not getattr(request, key):
-            raise Malformed(f"{key} is empty")
+            raise Malformed(f"{name} is empty")
     return request
 
 

@@ -43,6 +43,7 @@ class Record:
             self.work.decisions.labels("foreign").inc()
         elif filtered.why is None:
             self.work.decisions.labels("fits").inc()
+            self.notices.fits(pod)
         else:
             self.work.decisions.labels("waits").inc()
             for reason, nodes in filtered.why.counts.items():
