@@ -89,13 +89,15 @@ class Cluster:
         """These are all the nodes there are."""
         self._state.nodes_replaced(nodes)
 
-    def nodes_changed(self, batch: Sequence[tuple[str, Node]]) -> None:
-        """What happened to nodes, in order."""
+    def nodes_changed(self, batch: Sequence[tuple[str, Node]]) -> bool:
+        """What happened to nodes, in order. Whether there may be room that there was not before."""
+        more = False
         for event, node in batch:
             if event == "DELETED":
                 self._state.remove_node(node.metadata.name)
             else:
-                self._state.put_node(node)
+                more |= self._state.put_node(node)
+        return more
 
     def pods_replaced(self, pods: Sequence[Pod]) -> None:
         """These are all the prepared pods there are, bound or not."""

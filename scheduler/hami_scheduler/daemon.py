@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 THREADS = 16
 """Bindings at a time. kube-scheduler binds in the background, many at once; a Binding takes milliseconds."""
 
+ENDED = ("Succeeded", "Failed")
+
 TICK = 1.0
 """Seconds between looks at what has run out."""
 
@@ -147,7 +149,7 @@ class Running:
         pods = _reflector(connection, "/api/v1/pods", Pod, label=f"{PREPARED}=true")
         quotas = _reflector(connection, "/api/v1/resourcequotas", ResourceQuota)
         return [
-            Source("nodes", nodes, cluster.nodes_replaced, cluster.nodes_changed),
+            Source("nodes", nodes, cluster.nodes_replaced, self._nodes_changed),
             Source("pods", pods, self._pods_replaced, self._pods_changed),
             Source("resourcequotas", quotas, cluster.quotas_replaced, self._quotas_changed),
         ]
@@ -161,6 +163,10 @@ class Running:
             self.follower.lease_changed,
         )
 
+    def _nodes_changed(self, batch: list[tuple[str, Node]]) -> None:
+        if self.cluster.nodes_changed(batch):
+            self.notices.freed()
+
     def _pods_replaced(self, pods: list[Pod]) -> None:
         self.cluster.pods_replaced(pods)
         self.notices.keep({pod.metadata.uid for pod in pods if not pod.spec.node_name})
@@ -170,6 +176,8 @@ class Running:
         for event, pod in batch:
             if event == "DELETED" or pod.spec.node_name:
                 self.notices.forget(pod.metadata.uid)
+            if event == "DELETED" or pod.status.phase in ENDED:
+                self.notices.freed()
 
     def _quotas_changed(self, batch: list[tuple[str, ResourceQuota]]) -> None:
         """kube-scheduler does not watch quotas: who was refused because of one would wait for minutes."""

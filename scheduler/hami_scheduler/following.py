@@ -256,4 +256,9 @@ class Follower:
             self._lists.begin(lambda: self._to(self._state.listed(term, self._clock())))
 
     def _passed(self) -> None:
-        self._to(self._state.passed(self._clock()))
+        """The grace should be over; a timer may be early by a tick of its own clock, and another term may have begun."""
+        now = self._clock()
+        self._to(self._state.passed(now))
+        if self._state.phase is Phase.GRACE:
+            left = self._state.since + self._state.grace - now
+            asyncio.get_running_loop().call_later(max(left, 0.001), self._passed)

@@ -6,7 +6,8 @@
     the pod is bound, or gone     forgotten; the Binding itself clears the annotation, so that costs no write
 
 Our write changes the pod, after which kube-scheduler tries it once more: the answer is the same sentence, so it ends there.
-The same is used on purpose where room has come that kube-scheduler cannot know of (``wake``).
+The same is used on purpose where kube-scheduler would not try a pod again though there is room: because nothing that it watches
+has happened (``wake``), or because it heard of the room before we did and asked too early (``freed``).
 All writes together are bounded, so a thousand waiting pods cost no more than ten writes a second.
 """
 
@@ -34,6 +35,10 @@ AGAIN = 30.0
 RATE = 10.0
 """Pods a second that are written to, at most."""
 
+SOON, NEAR, LATE = 0.5, 5.0, 15.0
+"""Seconds after room has come in which kube-scheduler may still ask by itself: SOON for pods that it tried in the NEAR past, as
+that may have been because of this very room; it tries the others within its longest back-off of ten seconds."""
+
 _AGAIN = re.compile(r" \(tried again [0-9:]+ UTC\)$")
 _log = logging.getLogger(__name__)
 
@@ -55,13 +60,14 @@ class Waiting:
     text: str  # why, as of the last try
     told: str = ""  # what was written
     at: float = field(default=float("-inf"))  # when
-    woken: bool = False  # to be written though nothing has changed
+    tried: float = 0.0  # when kube-scheduler last asked
+    again: float = float("inf")  # when it is to be told to ask again
     first: str = ""  # when its event was first recorded
     count: int = 0  # how often
 
     def due(self, now: float) -> bool:
         """Whether something is to be written now."""
-        return self.woken or (self.text != self.told and now - self.at >= AGAIN)
+        return self.again <= now or (self.text != self.told and now - self.at >= AGAIN)
 
 
 def _annotations(pod: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -82,6 +88,7 @@ class Notices:
         self._board, self._threads, self._clock, self._wall = board, threads, clock, wall
         self._pods: dict[str, Waiting] = {}
         self._news = asyncio.Event()
+        self._freed = float("inf")
 
     def __len__(self) -> int:
         return len(self._pods)
@@ -95,7 +102,7 @@ class Notices:
     def waits(self, pod: Mapping[str, Any], why: str) -> None:
         """No node can hold it."""
         known = self._known(pod)
-        known.text = why
+        known.text, known.tried, known.again = why, self._clock(), float("inf")
         self._news.set()
 
     def fits(self, pod: Mapping[str, Any]) -> None:
@@ -128,8 +135,20 @@ class Notices:
     def wake(self) -> None:
         """Room may have come of which kube-scheduler knows nothing: let it try those again that have been refused."""
         for pod in self._pods.values():
-            pod.woken = True
+            pod.again = self._clock()
         self._news.set()
+
+    def freed(self) -> None:
+        """Room has come of which kube-scheduler knows, too. Asked for any number of times, it costs little."""
+        self._freed = min(self._freed, self._clock())
+
+    def _look_for_the_early(self, now: float) -> None:
+        """Who asked before the room had come, and has not asked since, will be told to."""
+        if now - self._freed >= SOON:
+            freed, self._freed = self._freed, float("inf")
+            for pod in self._pods.values():
+                if pod.tried <= freed:
+                    pod.again = min(pod.again, now if freed - pod.tried < NEAR else now + LATE)
 
     # --- Writing. ---
 
@@ -146,22 +165,23 @@ class Notices:
     def next(self) -> Waiting | None:
         """The pod that has waited longest to be written to."""
         now = self._clock()
+        self._look_for_the_early(now)
         return min((pod for pod in self._pods.values() if pod.due(now)), key=lambda pod: pod.at, default=None)
 
     async def _something(self) -> None:
         """Until there is news, or a pod's 30 seconds may be over."""
         self._news.clear()
         try:
-            async with asyncio.timeout(1.0):
+            async with asyncio.timeout(SOON):
                 await self._news.wait()
         except TimeoutError:
             return
 
     async def write(self, pod: Waiting) -> None:
         """Tell people about one pod."""
-        text, woken = pod.text, pod.woken and pod.text == pod.told
-        shown = f"{text} (tried again {self._wall():%H:%M:%S} UTC)" if woken else text
-        pod.woken, pod.at, before = False, self._clock(), pod.told
+        text, same = pod.text, pod.text == pod.told
+        shown = f"{text} (tried again {self._wall():%H:%M:%S} UTC)" if same else text
+        pod.again, pod.at, before = float("inf"), self._clock(), pod.told
         pod.told = text
         try:
             call = lambda: self._board.waiting(pod, shown, event=text != before)  # noqa: E731

@@ -62,23 +62,24 @@ class State:
         for node in nodes:
             self.put_node(node)
 
-    def put_node(self, node: Node) -> None:
-        """A node, new or changed. What it published before is not read again."""
+    def put_node(self, node: Node) -> bool:
+        """A node, new or changed; whether it publishes anything else than before. The same is not read again."""
         name, texts = node.metadata.name, hash(inventory.texts(self._catalogue, node))
         if self._texts.get(name) == texts:
-            return
+            return False
         self._texts[name] = texts
         published = inventory.read(self._catalogue, node)
         self._note_faults(name, published.faults)
         self._give_up_likely(name)
         if not published.devices:
             self.fleet.remove(name)
-            return
+            return True
         try:
             self.fleet.put(name, published.devices, published.cordoned)
         except OverflowError as error:
             self.fleet.remove(name)
             self._note_faults(name, dict.fromkeys(published.devices, f"node {name}: a number that no device has: {error}"))
+        return True
 
     def remove_node(self, name: str) -> None:
         """A node is gone. What was bound there is held until its pod is gone too."""

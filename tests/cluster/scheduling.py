@@ -47,6 +47,12 @@ def hami(*words: str, sets: str = "") -> str:
     return subprocess.run([HAMI, *words], check=True, capture_output=True, text=True, env=environment).stdout
 
 
+def prepare(plane: ControlPlane) -> None:
+    """Our namespace, and in it what ``hami scheduler manifests`` prints."""
+    plane.kubectl("create", "namespace", "hami-system", check=False)
+    plane.kubectl("apply", "-f", "-", stdin=hami("scheduler", "manifests"))
+
+
 @define(eq=False)
 class Pair:
     """One kube-scheduler and its extender. ``host``: what both call themselves; every pair has one of its own."""

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from hami_core import names
 from hami_core.kube.errors import NotFound, Unavailable
-from hami_scheduler.notices import AGAIN, Notices
+from hami_scheduler.notices import AGAIN, LATE, NEAR, SOON, Notices
 from tests.scheduler.world import Clock, a_pod
 
 if TYPE_CHECKING:
@@ -186,3 +186,46 @@ def test_who_has_waited_longest_for_its_sentence_comes_first() -> None:
     case.clock.time += AGAIN
 
     assert [uid for uid, _, _ in case.write()] == ["a", "b", "c"]
+
+
+def test_who_asked_just_before_the_room_was_known_here_is_told_to_ask_again() -> None:
+    case = Case()
+    case.notices.waits(waiting(), FULL)
+    case.write()
+
+    case.clock.time += 0.1
+    case.notices.freed()
+    early = case.write()
+    case.clock.time += SOON
+
+    assert (early, [uid for uid, _, _ in case.write()]) == ([], ["a"])
+    case.clock.time += 1000
+    assert case.write() == []
+
+
+def test_who_asks_again_by_itself_after_the_room_came_is_not_told_to() -> None:
+    case = Case()
+    case.notices.waits(waiting(), FULL)
+    case.write()
+
+    case.clock.time += 0.1
+    case.notices.freed()
+    case.clock.time += 0.1
+    case.notices.waits(waiting(), FULL)
+    case.clock.time += SOON
+
+    assert case.write() == []
+
+
+def test_who_asked_long_ago_has_the_time_of_kube_schedulers_back_off_to_ask_by_itself() -> None:
+    case = Case()
+    case.notices.waits(waiting(), FULL)
+    case.write()
+
+    case.clock.time += NEAR
+    case.notices.freed()
+    case.clock.time += SOON
+    soon = case.write()
+    case.clock.time += LATE
+
+    assert (soon, [uid for uid, _, _ in case.write()]) == ([], ["a"])
