@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hami_core import names
 from hami_core.sharing import CoreSettings
 from hami_scheduler.auth import access
 from hami_scheduler.settings import MTLS, SchedulerSettings
@@ -31,7 +30,7 @@ def kube_scheduler(catalogue: Catalogue, settings: Settings) -> dict[str, Any]:
         "leaderElection": {
             "leaderElect": True,
             "resourceLock": "leases",
-            "resourceName": names.LEASE,
+            "resourceName": core.scheduler_name,
             "resourceNamespace": core.namespace,
             **ELECTION,
         },

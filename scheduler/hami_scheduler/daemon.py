@@ -18,7 +18,7 @@ from attrs import frozen
 
 from hami_core.kube.objects import Lease, Node, Pod, ResourceQuota
 from hami_core.kube.reflector import Reflector
-from hami_core.names import LEASE, PREPARED
+from hami_core.names import PREPARED
 from hami_core.serving.server import Address, Server, ending
 from hami_core.serving.tls import CertSwap, Files
 from hami_core.sharing import CoreSettings
@@ -158,7 +158,7 @@ class Running:
         path = f"/apis/coordination.k8s.io/v1/namespaces/{core.namespace}/leases"
         return Source(
             "lease",
-            _reflector(connection, path, Lease, field=f"metadata.name={LEASE}"),
+            _reflector(connection, path, Lease, field=f"metadata.name={core.scheduler_name}"),
             self.follower.lease_listed,
             self.follower.lease_changed,
         )

@@ -33,7 +33,7 @@ def documents(settings: Settings) -> list[Document]:
         _role("ClusterRole", {"name": NAME}, _rules()),
         _cluster_binding(NAME, NAME, account),
         *everywhere,
-        _role("Role", {"name": NAME, "namespace": core.namespace}, _lease_rules(names.LEASE)),
+        _role("Role", {"name": NAME, "namespace": core.namespace}, _lease_rules(core.scheduler_name)),
         _binding("RoleBinding", {"name": NAME, "namespace": core.namespace}, ("Role", NAME), account),
         _binding(
             "RoleBinding",
