@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hami_core.errors import ManifestError, UserError
-from hami_core.kube.errors import NotFound, Refused
+from hami_core.kube.errors import NotFound, Refused, Unavailable
 
 if TYPE_CHECKING:
     from hami_core.kube.connection import Connection
@@ -67,9 +67,9 @@ def ask_service(connection: Connection, namespace: str, pod: Document) -> Docume
     path = f"/api/v1/namespaces/{namespace}/services/{SERVICE}:{PORT}/proxy/explain"
     try:
         return _answer(connection.request("POST", path, json.dumps(pod).encode(), timeout=TIMEOUT))
-    except NotFound as error:
-        hint = "is it installed in another namespace (namespaceOverride), or elsewhere (--scheduler URL)?"
-        raise UserError(f"there is no scheduler {namespace}/{SERVICE}: {hint}") from error
+    except (NotFound, Unavailable) as error:  # without anybody behind a Service the API server says 503
+        hint = "is it in another namespace (namespaceOverride), or elsewhere (--scheduler URL)?"
+        raise UserError(f"no scheduler answers as {namespace}/{SERVICE}; {hint} {error}") from error
     except Refused as error:
         raise UserError(_sentence(error.message) or str(error)) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -33,8 +34,13 @@ HOLDERS = (("HELD ON", "left"), ("POD", "left"), *SHARES[1:])
 @click.command()
 @click.argument("pod", nargs=-1, metavar="[pod NAME]")
 @click.option("-f", "--filename", metavar="FILE", help="A manifest, instead of a pod that exists; - reads standard input.")
-@click.option("-n", "--namespace", metavar="NAME", help="Of the pod. Default: the kubeconfig's.")
-@click.option("--context", metavar="NAME", help="Of the kubeconfig. Default: the current one.")
+@click.option("-n", "--namespace", metavar="NAME", help="The pod's. Otherwise that of the kubeconfig's context.")
+@click.option(
+    "--kubeconfig",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="The way to the API server. Otherwise KUBECONFIG, ~/.kube/config, or that of the pod it runs in.",
+)
+@click.option("--context", help="Which context of the kubeconfig.")
 @click.option(
     "--scheduler", metavar="URL", envvar=names.ENV_SCHEDULER, help="A scheduler's own address, like http://127.0.0.1:9395."
 )
@@ -45,6 +51,7 @@ def explain(
     pod: tuple[str, ...],
     filename: str | None,
     namespace: str | None,
+    kubeconfig: Path | None,
     context: str | None,
     scheduler: str | None,
     output: str,
@@ -54,7 +61,9 @@ def explain(
     Either `hami explain pod NAME` for a pod that exists, or `hami explain -f FILE` for one that does not yet. The running
     scheduler answers: through the API server, or at its own address with --scheduler. It changes nothing.
     """
-    document = _asked(session, _name(pod, filename), filename, namespace, context, scheduler)
+    name = _name(pod, filename)
+    manifest = _of_file(filename, namespace) if filename is not None else None
+    document = _asked(session, manifest or (namespace, name), kubeconfig, context, scheduler)
     if output == "json":
         show_json(document)
         return
@@ -75,24 +84,33 @@ def _name(words: Sequence[str], filename: str | None) -> str:
     return split[1]
 
 
+def _of_file(filename: str, namespace: str | None) -> dict[str, Any]:
+    from hami_scheduler import enquiry
+
+    pod = enquiry.of_file(filename)
+    return {**pod, "metadata": {**(pod.get("metadata") or {}), "namespace": namespace}} if namespace else pod
+
+
 def _asked(
-    session: Session, name: str, filename: str | None, namespace: str | None, context: str | None, scheduler: str | None
+    session: Session,
+    pod: dict[str, Any] | tuple[str | None, str],
+    kubeconfig: Path | None,
+    context: str | None,
+    scheduler: str | None,
 ) -> Document:
+    """What the scheduler says of a manifest, or of the pod of a namespace and a name."""
     from hami_core.kube import connection as kube
     from hami_core.sharing import CoreSettings
     from hami_scheduler import enquiry
 
-    connection = None if name == "" and scheduler else kube.connect(context=context)
-    if filename is not None:
-        pod = enquiry.of_file(filename)
-        if namespace:
-            pod = {**pod, "metadata": {**(pod.get("metadata") or {}), "namespace": namespace}}
-    else:
-        assert connection is not None
-        pod = enquiry.of_cluster(connection, namespace or kube.namespace(context=context), name)
+    if isinstance(pod, dict) and scheduler:
+        return enquiry.ask_url(scheduler, pod)
+    connection = kube.connect(kubeconfig, context)
+    if isinstance(pod, tuple):
+        namespace, name = pod
+        pod = enquiry.of_cluster(connection, namespace or kube.namespace(kubeconfig, context), name)
     if scheduler:
         return enquiry.ask_url(scheduler, pod)
-    assert connection is not None
     return enquiry.ask_service(connection, session.settings[CoreSettings].namespace, pod)
 
 

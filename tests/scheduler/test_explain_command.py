@@ -30,7 +30,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
 
 
 @contextmanager
-def answering(world: World) -> Iterator[str]:
+def answering(world: World, host: str = "127.0.0.1") -> Iterator[str]:
     """The URL at which a world is asked."""
 
     class Door(BaseHTTPRequestHandler):
@@ -49,11 +49,11 @@ def answering(world: World) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    with HTTPServer(("127.0.0.1", 0), Door) as server:
+    with HTTPServer((host, 0), Door) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}"
+            yield f"http://{host}:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()
