@@ -172,12 +172,19 @@ def hami_fit(kind: Kind, splitting: Splitting, requests: Sequence[Request], tabl
     Shapes: columns are (N, W), see NodeTable; read-only. A node that does not fit gets the Reason of the first failed test.
     Default: ``placement.fit``. A node fits if and only if hami_place on its row succeeds. Both honour the requests' selectors,
     numa_bind and exclusive, and the columns healthy and cordoned.
+
+    What is said of a node depends on its row and on what the table says once for all (models, numa_nodes, wiring, the width),
+    never on other rows: after a change only the rows that changed may be asked about, as a table of their own. Containers'
+    names decide nothing, and need not be those of the manifest.
     """
 
 
 @hookspec
 def hami_score(kind: Kind, splitting: Splitting, requests: Sequence[Request], table: NodeTable, fit: Fit) -> Score | None:
     """An opinion on all N nodes, 0..1, with a weight; every plugin may have one. Nodes that do not fit are ignored.
+
+    As with hami_fit, on each node by its row alone: an opinion by comparison with the other nodes is none. The weight is the
+    same for all nodes.
 
     The core's own opinion (``policies``), with weight 1: the pod's node policy, and connections where it asks for them.
     Opinions on a kind are averaged by weight, and those of a pod's kinds are summed.

@@ -107,21 +107,29 @@ class NodeTable:
     def row(self, node: int) -> NodeTable:
         """One node as a table of one row. Shares memory with this table. The last one is kept: many pods go to one node."""
         if self._row is None or self._row[0] != node:
-            self._row = (node, self._window(slice(node, node + 1)))
+            rows = slice(node, node + 1)
+            window = self._rows(rows, self.nodes[rows], self.devices[rows])
+            if self._view is self:
+                window._view = window  # what is seen through a lock is locked
+            self._row = (node, window)
         return self._row[1]
 
-    def _window(self, one: slice) -> NodeTable:
-        columns = {name: getattr(self, name)[one] for name in _ARRAYS}
+    def some(self, rows: NDArray[np.intp]) -> NodeTable:
+        """A few nodes as a table, in this order. A copy: it does not follow this table."""
+        return self._rows(rows, [self.nodes[n] for n in rows], [self.devices[n] for n in rows])
+
+    def _rows(self, rows: Any, nodes: Sequence[str], devices: Sequence[tuple[str, ...]]) -> NodeTable:
+        columns = {name: getattr(self, name)[rows] for name in _ARRAYS}
         return NodeTable(
-            nodes=self.nodes[one],
-            devices=self.devices[one],
+            nodes=nodes,
+            devices=devices,
             models=self.models,
             numa_nodes=self.numa_nodes,
             wiring=self.wiring,
             most_overhead=self.most_overhead,
             any_cordoned=self.any_cordoned,
-            fills=self.fills[:, one],
-            extra={name: column[one] for name, column in self.extra.items()},
+            fills=self.fills[:, rows],
+            extra={name: column[rows] for name, column in self.extra.items()},
             **columns,
         )
 

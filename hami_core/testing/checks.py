@@ -10,7 +10,7 @@ from hami_core.model import Grant
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from hami_core.model import Capacity, Kind, Request, Share, Splitting
+    from hami_core.model import Capacity, Fit, Kind, Request, Share, Splitting
     from hami_core.table import NodeTable
 
 
@@ -71,6 +71,12 @@ def _room(shares: Sequence[Share], row: NodeTable, w: int) -> None:
         ):
             free = int(getattr(row, name)[0, w] - getattr(row, f"{name}_used")[0, w])
             assert asked <= free, f"hami_place takes {asked} of a device's {name} where {free} are free"
+
+
+def judged(fit: Fit, n: int | None = None) -> tuple[object, ...]:
+    """What a Fit says of all nodes, or of one, as plain values."""
+    rows = slice(None) if n is None else slice(n, n + 1)
+    return fit.nodes[rows].tolist(), fit.reasons[rows].tolist(), fit.devices[:, rows].tolist()
 
 
 def copied(columns: NodeTable) -> tuple[object, ...]:

@@ -57,6 +57,8 @@ from hami_core.testing import checks, strategies
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from numpy.typing import NDArray
+
     from hami_core.model import Capacity, Share
     from hami_core.table import NodeTable
 
@@ -419,6 +421,35 @@ class PluginContract:
                 within = ((score.values >= 0) & (score.values <= 1)).all()  # false for NaN too
                 assert within, f"hami_score: {score.values.tolist()} do not all lie in 0..1"
                 assert 0 < score.weight < float("inf"), f"hami_score: the weight {score.weight} is not positive and finite"
+
+    @repeatedly
+    @given(st.data())
+    def test_a_node_is_judged_by_its_row_alone(self, draw: st.DataObject) -> None:
+        """After a change only the rows that changed are asked about again, and containers' names say nothing."""
+        for kind, splitting, requests, columns, fit in self._situation(draw):
+            known = {"kind": kind, "splitting": splitting}
+            renamed = [evolve(one, container=f"renamed-{n}") for n, one in enumerate(requests)]
+            again = self._ask("hami_fit", **known, requests=renamed, table=columns.locked())
+            assert checks.judged(again) == checks.judged(fit), "hami_fit decides by the names of containers"
+            several = columns.some(np.repeat(np.arange(columns.shape[0]), 2))  # so that each has a neighbour who is as good
+            together = self._ask("hami_fit", **known, requests=requests, table=several.locked())
+            values = self._opinion(kind, splitting, requests, several, together)
+            for n in range(several.shape[0]):
+                row = several.some(np.array([n]))
+                alone = self._ask("hami_fit", **known, requests=requests, table=row.locked())
+                same = checks.judged(alone) == checks.judged(together, n)
+                assert same, "hami_fit judges a node by other nodes of the table"
+                opinion = self._opinion(kind, splitting, requests, row, alone)
+                assert not alone.nodes[0] or opinion[0] == values[n], "hami_score judges a node by other nodes of the table"
+
+    def _opinion(
+        self, kind: Kind, splitting: Splitting, requests: Sequence[Request], columns: NodeTable, fit: Fit
+    ) -> NDArray[np.float64]:
+        """What all opinions come to on every node, (N,)."""
+        arguments = {"kind": kind, "splitting": splitting, "requests": requests, "table": columns.locked(), "fit": fit}
+        scores = self._ask("hami_score", **arguments)
+        total: NDArray[np.float64] = sum(np.asarray(one.values, np.float64) * one.weight for one in scores)
+        return total
 
     @repeatedly
     @given(st.data())

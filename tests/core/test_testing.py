@@ -22,6 +22,7 @@ from hami_core.model import (
     Machine,
     Mounts,
     Policy,
+    Reason,
     Resources,
     Score,
     Splitting,
@@ -179,6 +180,22 @@ def flat(requests: Any, table: Any) -> Fit:
 def everywhere(requests: Any, table: Any) -> Fit:
     fit = placement.fit(requests, table)
     return evolve(fit, devices=np.ones_like(fit.devices))
+
+
+def the_first_alone(requests: Any, table: Any) -> Fit:
+    fit = placement.fit(requests, table)
+    nodes = fit.nodes & (np.arange(len(fit.nodes)) == fit.nodes.argmax())
+    return evolve(fit, nodes=nodes, reasons=np.where(fit.nodes & ~nodes, np.int8(Reason.SLOTS), fit.reasons))
+
+
+def by_name(requests: Any, table: Any) -> Fit:
+    known = [one for one in requests if not one.container.startswith("renamed")]
+    return placement.fit(known, table) if known else evolve(placement.fit(requests, table), reasons=np.full(table.shape[0], 10))
+
+
+def the_emptiest(table: Any) -> Score:
+    used = table.memory_used.sum(axis=1)
+    return Score(1.0 - used / max(int(used.max(initial=0)), 1))
 
 
 def vandal(requests: Any, table: Any) -> None:
@@ -549,6 +566,21 @@ BROKEN: dict[str, tuple[str, Any, str]] = {
         "test_opinions_lie_between_0_and_1",
         a_plugin(hami_score=lambda table: Score(np.ones(99))),
         "hami_score: values have the shape (99,)",
+    ),
+    "a fit that compares nodes": (
+        "test_a_node_is_judged_by_its_row_alone",
+        a_plugin(hami_fit=own(the_first_alone)),
+        "hami_fit judges a node by other nodes of the table",
+    ),
+    "a fit by names": (
+        "test_a_node_is_judged_by_its_row_alone",
+        a_plugin(hami_fit=own(by_name)),
+        "hami_fit decides by the names of containers",
+    ),
+    "an opinion by comparison": (
+        "test_a_node_is_judged_by_its_row_alone",
+        a_plugin(hami_score=the_emptiest),
+        "hami_score judges a node by other nodes of the table",
     ),
     "a fit that writes": ("test_deciding_is_pure", a_plugin(hami_fit=own(vandal)), "hami_fit raised ValueError"),
     "a fit that adds a column": ("test_deciding_is_pure", a_plugin(hami_fit=own(renames)), "a decision changes the table"),
