@@ -16,7 +16,6 @@ import click
 
 from hami_core import names, plugins, settings, sources
 from hami_core.errors import HamiError
-from hami_core.sharing import CoreSettings
 from hami_core.testing.cluster import binaries, modules
 from hami_core.testing.cluster.control_plane import ControlPlane
 from hami_core.testing.cluster.nodes import DEVICES, KIND, MEMORY, MODEL, Simulated, publish
@@ -93,7 +92,7 @@ def _serve(
         with plane:
             publish(plane.api(), simulated, nodes)
             plane.start_scheduler()
-            hami = Hami(plane, simulated.settings[CoreSettings].namespace, sets)
+            hami = Hami(plane, simulated, sets)
             hami.start()
             click.echo(_told(plane, hami, len(nodes), time.monotonic() - start))
             ready()
@@ -108,10 +107,10 @@ def _told(plane: ControlPlane, hami: Hami, nodes: int, seconds: float) -> str:
 Its logs, and the API server's audit log, are in {plane.folder}
 In another terminal:
 
-    export KUBECONFIG={plane.kubeconfig()} PATH={Path(sys.executable).parent}:$PATH
+    export KUBECONFIG={plane.kubeconfig()} SCHEDULER={hami.url} PATH={Path(sys.executable).parent}:$PATH
     kubectl apply -f examples/gpu-pod.yaml
-    kubectl get pod gpu-pod -o yaml
-    hami explain pod gpu-pod --scheduler {hami.url}
+    kubectl describe pod gpu-pod
+    hami explain pod gpu-pod --scheduler $SCHEDULER
 """
 
 

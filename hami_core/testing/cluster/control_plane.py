@@ -138,7 +138,8 @@ class ControlPlane:
         """
         if name in self.programs and self.programs[name].running:
             raise HamiError(f"{name} runs already; give the second one another name")
-        environment = {**(env or {}), folders.VARIABLE: str(self.folder)}
+        own = {folders.VARIABLE: str(self.folder), "TMPDIR": str(self.folder)}  # whatever it leaves goes with the folder
+        environment = {**own, **(env or {})}
         program = Program(name, tuple(command), self.folder / f"{name}.log", host, environment, cwd)
         self.programs[name] = program
         program.start()

@@ -14,6 +14,7 @@ from uuid import NAMESPACE_DNS, uuid5
 from attrs import evolve, field, frozen
 
 from hami_core import decision, names, plugins, settings, wire
+from hami_core.errors import UserError
 from hami_core.model import Device, DeviceInventory
 
 if TYPE_CHECKING:
@@ -93,7 +94,11 @@ class Simulated:
     def node(
         self, name: str, *, kind: str = KIND, model: str = MODEL, memory: int = MEMORY, devices: int = DEVICES, **more: Any
     ) -> FakeNode:
-        """A node with devices of one model. ``more``: fields of FakeNode."""
+        """A node with devices of one model. ``more``: fields of FakeNode. UserError: no plugin has devices of this kind."""
+        if kind not in (kinds := [one.name for one in self.catalogue.kinds]):
+            raise UserError(
+                f"{kind}: no plugin that is loaded has devices of this kind; there are {', '.join(kinds) or 'none'}"
+            )
         return FakeNode(name, (fake_inventory(kind, model, memory, devices, name),), **more)
 
     def annotations(self, node: FakeNode) -> dict[str, str]:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 from hami_core import names
 from hami_core.errors import HamiError
+from hami_core.sharing import CoreSettings
 from hami_core.testing.cluster.answering import answers
+from hami_core.testing.cluster.api import ApiRefused
 from hami_core.testing.cluster.ports import LOOPBACK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from hami_core.testing.cluster.control_plane import ControlPlane
+    from hami_core.testing.cluster.nodes import Simulated
     from hami_core.testing.cluster.programs import Program
 
 HAMI = Path(sys.executable).with_name("hami")
@@ -27,9 +30,10 @@ SECONDS = 60.0
 class Hami:
     """The webhook, and the scheduler beside a kube-scheduler of its own, each with the rights of its service account."""
 
-    def __init__(self, plane: ControlPlane, namespace: str, sets: Sequence[str] = ()) -> None:
-        """``sets``: further settings, as of ``hami --set``. ``namespace``: that of the settings."""
-        self._plane, self._namespace = plane, namespace
+    def __init__(self, plane: ControlPlane, simulated: Simulated, sets: Sequence[str] = ()) -> None:
+        """``sets``: further settings, as of ``hami --set``. Those of the simulated nodes are to be the same."""
+        self._plane, self._catalogue = plane, simulated.catalogue
+        self._namespace = simulated.settings[CoreSettings].namespace
         own = {
             "scheduler.admissionWebhook.bindAddress": f"{LOOPBACK}:{plane.ports[WEBHOOK]}",
             "scheduler.admissionWebhook.url": f"https://{LOOPBACK}:{plane.ports[WEBHOOK]}/admit",
@@ -49,6 +53,18 @@ class Hami:
         self._plane.start_scheduler(configuration, name=BESIDE, user=self._user(names.SCHEDULER), groups=self._groups)
         webhook.wait_until(lambda: answers(f"https://{LOOPBACK}:{self._plane.ports[WEBHOOK]}/readyz"), SECONDS)
         extender.wait_until(lambda: answers(f"{self.url}/readyz"), SECONDS)
+        webhook.wait_until(self._is_called, SECONDS, "called by the API server")
+
+    def _is_called(self) -> bool:
+        """Whether a pod that is made now is prepared: the API server hears of a webhook a moment after it was registered."""
+        resources = {kind.resources.count: "1" for kind in self._catalogue.kinds[:1]}
+        container = {"name": "main", "image": "none", "resources": {"limits": resources}}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}, "spec": {"containers": [container]}}
+        try:
+            made = self._plane.api().create("/api/v1/namespaces/default/pods?dryRun=All", pod)
+        except ApiRefused:  # the namespace has no service account yet
+            return False
+        return names.PREPARED in made["metadata"].get("labels", {}) or not resources
 
     @property
     def url(self) -> str:
