@@ -44,7 +44,7 @@ def world(values: Mapping[str, object] = NO_VALUES) -> tuple[Catalogue, Settings
 
 
 @contextmanager
-def installed(version: str = "1.37.2") -> Iterator[ControlPlane]:
+def installed(version: str = "") -> Iterator[ControlPlane]:
     """A control plane of its own, with our namespace, what ``hami webhook manifests`` prints, and users."""
     with ControlPlane(version) as plane:
         plane.make_namespace(OURS)

@@ -15,7 +15,6 @@ import pytest
 
 import hami_core
 from hami_core.testing.cluster.folders import PREFIX
-from hami_core.testing.cluster.pytest_plugin import VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,11 +58,8 @@ def shown() -> list[tuple[str, str]]:
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a shell in which the ``export`` line was typed, while the cluster runs."""
     folder = tmp_path_factory.mktemp("command")
-    version = ["--version", os.environ.get(VERSION) or "newest"]
     environment = {**os.environ, "TMPDIR": str(folder)}
-    done = subprocess.run(
-        [*COMMAND, "--detach", *version], env=environment, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = subprocess.run([*COMMAND, "--detach"], env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     (pid,) = re.findall(r"^kill (\d+) ends it", done.stdout, re.MULTILINE)
     (export,) = re.findall(r"^ +export (.*)$", done.stdout, re.MULTILINE)

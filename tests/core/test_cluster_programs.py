@@ -63,6 +63,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PATH", f"{go.parent}:/usr/bin:/bin")
     monkeypatch.setenv("GO_LOG", str(tmp_path / "asked"))
     monkeypatch.delenv(binaries.ASSETS, raising=False)
+    monkeypatch.delenv(modules.VERSION, raising=False)
     return tmp_path
 
 
@@ -122,10 +123,12 @@ def test_a_version_that_cannot_be_built_is_refused_with_those_that_can() -> None
         binaries.find("1.2.3", ["kube-apiserver"], silent)
 
 
-def test_a_version_may_be_named_by_its_age() -> None:
+def test_a_version_may_be_named_by_its_age(monkeypatch: pytest.MonkeyPatch) -> None:
     meant = [modules.meant(word) for word in ("", "newest", "oldest", "1.2.3")]
 
     assert meant == [NEWEST, NEWEST, modules.versions()[0], "1.2.3"]
+    monkeypatch.setenv(modules.VERSION, "oldest")
+    assert [modules.meant(word) for word in ("", "newest")] == [modules.versions()[0], NEWEST]
     assert modules.versions()[-1] == NEWEST != modules.versions()[0]
 
 

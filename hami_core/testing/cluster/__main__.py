@@ -32,8 +32,8 @@ READY = "ready\n"  # the last line of a detached process
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--version",
-    default=modules.NEWEST,
-    show_default=True,
+    default="",
+    show_default=modules.NEWEST,
     help="Of Kubernetes, or `oldest`. Built once, then started in seconds.",
 )
 @click.option("--nodes", default=3, show_default=True, type=click.IntRange(0, 10000), help="How many simulated nodes.")

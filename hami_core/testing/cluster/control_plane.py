@@ -49,13 +49,16 @@ class ControlPlane:
 
     def __init__(
         self,
-        version: str = modules.NEWEST,
+        version: str = "",
         *,
         options: Options = ORDINARY,
         parent: Path | None = None,
         note: binaries.Note = print,
     ) -> None:
-        """``parent``: where its folder is made. ``note`` is told the progress of a build, which takes minutes, once."""
+        """``version``: of Kubernetes, a word as ``modules.meant`` takes it. ``parent``: where its folder is made.
+
+        ``note`` is told the progress of a build, which takes minutes, once.
+        """
         self.version, self.options = modules.meant(version), options
         self.programs: dict[str, Program] = {}
         self.ports = Ports()

@@ -7,6 +7,7 @@ another go.mod, every ``./staging`` line of theirs replaced by the version 0.x.y
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from attrs import frozen
 
 NEWEST = "1.37.2"
+VERSION = "HAMI_TEST_KUBERNETES"  # the environment's word for the version where none is asked for
 FOLDER = Path(__file__).with_name("go")
 PARTS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet")
 COMPONENT = "k8s.io/component-base/version"
@@ -71,6 +73,6 @@ def versions() -> list[str]:
 
 
 def meant(version: str) -> str:
-    """The version that a person's word means: a version itself, ``newest`` or nothing for the newest, ``oldest``."""
-    words = {"": NEWEST, "newest": NEWEST, "oldest": versions()[0]}
-    return words.get(version, version)
+    """The version that a word means: ``newest``, ``oldest``, itself; an empty one: what the environment says, or newest."""
+    word = version or os.environ.get(VERSION) or "newest"
+    return {"newest": NEWEST, "oldest": versions()[0]}.get(word, word)

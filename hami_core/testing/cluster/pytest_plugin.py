@@ -9,7 +9,6 @@ What is not in a namespace (nodes, webhooks, policies) a test takes away itself,
 
 from __future__ import annotations
 
-import os
 import sys
 from itertools import count
 from typing import TYPE_CHECKING, Protocol
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
 _NUMBERS = count(1)
 SHARED = "control_plane"
-VERSION = "HAMI_TEST_KUBERNETES"  # the environment's word for the version of Kubernetes that all tests run on
 
 
 class StartsControlPlanes(Protocol):
@@ -60,12 +58,8 @@ def progress(pytestconfig: pytest.Config) -> Callable[[str], None]:
 @pytest.fixture(scope="session")
 def control_plane(progress: Callable[[str], None]) -> Iterator[ControlPlane]:
     """etcd, kube-apiserver, kube-controller-manager and kwok. A test starts schedulers and webhooks itself, and stops them."""
-    with ControlPlane(_version(), note=progress) as plane:
+    with ControlPlane(note=progress) as plane:
         yield plane
-
-
-def _version() -> str:
-    return os.environ.get(VERSION, "")
 
 
 @pytest.fixture
@@ -74,7 +68,7 @@ def a_control_plane(progress: Callable[[str], None]) -> Iterator[StartsControlPl
     started: list[ControlPlane] = []
 
     def start(version: str = "", *, options: Options = ORDINARY) -> ControlPlane:
-        started.append(ControlPlane(version or _version(), options=options, note=progress))
+        started.append(ControlPlane(version, options=options, note=progress))
         return started[-1].start()
 
     yield start
