@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+from kubernetes.config import incluster_config
 
 from hami_core.errors import UserError
 from hami_core.kube import connection as module
@@ -297,14 +298,14 @@ def test_a_stream_over_tls_gathers_many_records(tmp_path: Path) -> None:
             wire.send(chunk(b"%d " % number))
         wire.send(END)
 
-    with serving(tmp_path, says({}), act, tls=context, ca=str(tmp_path / "ca.pem")) as (_, connection):
+    with serving(tmp_path, says({}), act, tls=context, ca=str(tmp_path / "ca.pem")) as (server, connection):
         assert connection.request("GET", "/x") == b"{}"
         stream = connection.stream("/x", {}, 5)
         next(stream)
         go.set()
         rest = b"".join(stream)
 
-    assert rest == b"".join(b"%d " % number for number in range(1000))
+    assert (rest, server.connections) == (b"".join(b"%d " % number for number in range(1000)), 1)
 
 
 def test_a_server_that_nobody_vouches_for_gets_no_write(tmp_path: Path) -> None:
@@ -323,9 +324,9 @@ def test_a_server_that_nobody_vouches_for_gets_no_write(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- credentials
 
 
-def by_token(token: str) -> Callable[[Request, Wire], None]:
+def by_token(token: str, scheme: str = "Bearer") -> Callable[[Request, Wire], None]:
     def act(request: Request, wire: Wire) -> None:
-        good = request.headers.get("authorization") == f"Bearer {token}"
+        good = request.headers.get("authorization") == f"{scheme} {token}"
         wire.send(whole({}) if good else whole(a_status(401, "Unauthorized"), 401))
 
     return act
@@ -363,6 +364,27 @@ def test_a_plugin_is_asked_for_the_token(tmp_path: Path) -> None:
 def test_the_file_that_the_environment_names_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(tmp_path, says({})) as (_, _first):
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+        connection = connect()
+        answer = connection.request("GET", "/x")
+        connection.close()
+
+    assert answer == b"{}"
+
+
+def test_a_pod_of_a_cluster_uses_its_service_account(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    authority, token = trustme.CA(), tmp_path / "token"
+    authority.cert_pem.write_to_path(tmp_path / "ca.crt")
+    token.write_text("made")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "nobody"))
+    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(token))
+    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
+
+    with serving(tmp_path, by_token("made", "bearer"), tls=context) as (server, _):
+        monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+        monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
         connection = connect()
         answer = connection.request("GET", "/x")
         connection.close()

@@ -165,7 +165,7 @@ class Half(Closed):
     """The stream says this and breaks."""
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(HISTORIES)
 def test_when_the_dust_has_settled_the_sink_has_the_servers_view(history: list[Happening]) -> None:
     server, mirror = Model(history), Mirror()
