@@ -7,6 +7,7 @@ may be done again is known only to the caller.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -21,7 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from hami_core.errors import UserError
 from hami_core.kube.answers import no_answer, refusal
-from hami_core.kube.errors import Unauthorized
+from hami_core.kube.errors import Unauthorized, Unavailable
 from hami_core.kube.transport import POOLS, Answer
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse, PoolManager
 
     from hami_core.kube.errors import KubeError
+
+log: Final = logging.getLogger(__name__)
 
 POOL: Final = 32  # connections kept for the next request: more than any thread pool of ours has threads
 CONNECTING: Final = 5.0  # seconds to connect, handshake included; also how long a thread in it does not hear that it is to stop
@@ -126,14 +129,21 @@ class Connection:
             if self._refused and time.monotonic() >= self._renewal:
                 self._renew()
             client = self._client
-            client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+            try:
+                client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
+            except Exception as error:  # whatever a plugin or a token's file may bring about; nothing has been sent
+                raise Unavailable(f"no credentials: {error}") from error
         return client.rest_client.pool_manager, client.configuration.host, headers
 
     def _renew(self) -> None:
         """Find the credentials again: a file has new ones, or a plugin. Old connections end with their requests."""
         self._renewal, self._refused = time.monotonic() + RENEWAL, False
-        old, self._client = self._client, self._loaded()
-        old.rest_client.close()
+        try:
+            old, self._client = self._client, self._loaded()
+        except UserError as error:
+            log.warning("the refused credentials stay: %s", error)
+        else:
+            old.rest_client.close()
 
     def _loaded(self) -> Any:
         client = self._load()

@@ -349,6 +349,38 @@ def test_a_new_token_in_its_file_is_used_once_the_old_one_is_refused(tmp_path: P
     assert answer == b"{}"
 
 
+def test_without_better_credentials_the_refused_ones_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "RENEWAL", 0.0)
+
+    with serving(tmp_path, by_token("a"), by_token("b"), by_token("a")) as (server, _):
+        path = kubeconfig(tmp_path, server.port, user={"token": "a"})
+        connection = connect(path)
+        connection.request("GET", "/x")
+        path.unlink()
+        with pytest.raises(Unauthorized):
+            connection.request("GET", "/x")
+        answer = connection.request("GET", "/x")
+        connection.close()
+
+    assert (answer, "the refused credentials stay" in caplog.text) == (b"{}", True)
+
+
+def test_credentials_that_cannot_be_had_are_no_answer_and_no_write(tmp_path: Path) -> None:
+    def broken(_: object) -> None:
+        raise RuntimeError("the token is lost")
+
+    with serving(tmp_path, by_token("a")) as (server, _):
+        connection = connect(kubeconfig(tmp_path, server.port, user={"token": "a"}))
+        connection._client.configuration.refresh_api_key_hook = broken
+        with pytest.raises(Unavailable, match="no credentials: the token is lost") as caught:
+            connection.request("POST", "/x", b"{}")
+        connection.close()
+
+    assert (caught.value.unknown, server.requests) == (False, [])
+
+
 def test_a_plugin_is_asked_for_the_token(tmp_path: Path) -> None:
     credential = {"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": {"token": "made"}}
     plugin = {"apiVersion": credential["apiVersion"], "command": "echo", "args": [json.dumps(credential)]}

@@ -14,7 +14,7 @@ from hami_core.kube.objects import Pod
 from tests.kube.scripted import a_bookmark, a_pod, a_status, an_event
 
 EVENTS = Events(Pod)
-THINGS = [None, 7, "text", [], {}, {"metadata": None}, {"metadata": {"name": 3}}, a_pod("p", 5), a_status(410)]
+THINGS: list[object] = [None, 7, "text", [], {}, {"metadata": None}, {"metadata": {"name": 3}}, a_pod("p", 5), a_status(410)]
 
 
 @given(
