@@ -50,7 +50,7 @@ def _rules() -> list[Document]:
         _rule([""], ["pods", "nodes", "resourcequotas"], ["get", "list", "watch"]),
         _rule([""], ["pods/binding"], ["create"]),
         _rule([""], ["pods"], ["patch"]),
-        _rule(["events.k8s.io"], ["events"], ["create", "patch"]),
+        _rule([""], ["events"], ["create", "patch"]),
     ]
 
 
