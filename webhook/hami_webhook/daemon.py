@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 from datetime import timedelta
 from pathlib import Path
@@ -61,6 +62,8 @@ async def serve(plugins: Plugins, catalogue: Catalogue, settings: Settings, conn
     refuse_failures(plugins, catalogue)
     logs.start("hami_webhook", "hami_core")
     daemon = Daemon(plugins, catalogue, settings, connection)
+    gc.collect()
+    gc.freeze()  # plugins and settings stay: no collection looks at them again while a pod waits
     ending = server.ending()
     running = asyncio.create_task(daemon.run())
     waiting = asyncio.create_task(ending.wait())
