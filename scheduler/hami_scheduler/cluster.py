@@ -242,7 +242,7 @@ class Cluster:
         """(node, holding), for everything that is held, however firmly."""
         return self._state.fleet.holdings()
 
-    def holds(self) -> Collection[Hold]:
+    def holds(self) -> Sequence[Hold]:
         """Everything that is held without a watch having shown it: for people."""
         return (*self._state.holds.firm(), *self._state.holds.likely())
 
