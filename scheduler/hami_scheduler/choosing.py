@@ -40,19 +40,18 @@ class Choice:
 
 def choose(hook: HookRelay, state: State, asked: Asked, names: Sequence[str], most: int) -> Choice:
     """The ``most`` best of the offered nodes (0: all that fit). The pod itself holds nothing yet. Changes nothing."""
-    tables, rows = state.tables, state.rows
-    verdicts = [decision.judge(hook, one, tables) for one in asked.asks]
-    within, codes = _limited(state, asked, verdicts)
+    judged = state.judge.judged(asked.asks)
+    rows, ranks = state.rows, judged.ranks
+    within, codes = _limited(state, asked, judged.verdicts)
     offer = Offer.of(names, state.fleet)
     own = offer.codes(codes)
     fitting = filtering.fitting(offer, own)
     if not len(fitting):
-        return _nothing(state, asked, verdicts, offer, own)
-    ranks = _ranks(hook, state, asked, verdicts)
+        return _nothing(state, asked, judged.verdicts, offer, own)
     kept, shares = _kept(hook, state, asked, _ordered(fitting, ranks, within, rows.order, most), within, most or len(fitting))
     if not kept:
         own[np.isin(offer.rows, fitting)] = QUOTA
-        return _nothing(state, asked, verdicts, offer, own)
+        return _nothing(state, asked, judged.verdicts, offer, own)
     return Choice(filtering.Filtered(tuple(rows.nodes[row] for row in kept), {}), ranks[kept].tolist(), shares)
 
 
@@ -72,11 +71,6 @@ def _limited(state: State, asked: Asked, verdicts: Sequence[Verdict]) -> tuple[M
         if row is not None:
             codes[row] = CLOSED
     return within, codes
-
-
-def _ranks(hook: HookRelay, state: State, asked: Asked, verdicts: Sequence[Verdict]) -> NDArray[np.float64]:
-    ranks = [decision.rank(hook, one, state.tables, verdict) for one, verdict in zip(asked.asks, verdicts, strict=True)]
-    return ranks[0] if len(ranks) == 1 else np.sum(ranks, axis=0)
 
 
 def _ordered(

@@ -76,7 +76,7 @@ class Cluster:
     def __init__(self, hook: HookRelay, catalogue: Catalogue, settings: Settings, *, now: Callable[[], float]) -> None:
         self._hook, self._catalogue, self._settings, self._now = hook, catalogue, settings, now
         self._own = settings[SchedulerSettings]
-        self._state = State(catalogue)
+        self._state = State(hook, catalogue)
         self._pods = Pods(self._state, self._ended, now)
         self._binder = Binder(hook, catalogue, settings, self._state)
         self._asked: Recent[str, Asked] = Recent(*ASKED, now)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hami_core.fleet import Fleet
+from hami_core.judging import Judge
 from hami_scheduler import inventory
 from hami_scheduler.holds import Hold, Holds
 from hami_scheduler.quota import Quotas, Usage
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from numpy.typing import NDArray
+    from pluggy import HookRelay
 
     from hami_core.decision import Tables
     from hami_core.kube.objects import Node
@@ -40,9 +42,10 @@ class Rows:
 class State:
     """The books of one cluster. One owner, no threads."""
 
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, hook: HookRelay, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self.fleet = Fleet(catalogue)
+        self.judge = Judge(hook, self.fleet)
         self.holds = Holds()
         self.usage = Usage()
         self.quotas = Quotas(catalogue)

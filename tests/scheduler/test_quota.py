@@ -144,7 +144,7 @@ LAYOUTS = st.lists(st.lists(st.sampled_from((20, 40, 60)), min_size=1, max_size=
 
 
 def a_state(layouts: list[list[int]]) -> State:
-    state = State(CATALOGUE)
+    state = State(HOOK, CATALOGUE)
     state.nodes_replaced([a_node(f"n{n}", *sizes) for n, sizes in enumerate(layouts)])
     return state
 
