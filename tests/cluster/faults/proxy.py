@@ -59,11 +59,15 @@ class Upstream:
 
 @define
 class Exchange:
-    """One request, as the proxy saw it. ``status`` 0: no answer reached the client."""
+    """One request, as the proxy saw it. ``answered``: with what status by the API server; ``status``: what the client got.
+
+    0: nothing.
+    """
 
     method: str
     target: str
     hit: bool
+    answered: int = 0
     status: int = 0
 
 
@@ -224,6 +228,7 @@ class Proxy:
         source, way = onward[0]
         await _send(way, request.raw + content)
         answer = await http1.read_head(source)
+        exchange.answered = answer.status
         for fault in faults:
             await fault.answered()
         exchange.status = answer.status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -157,7 +157,11 @@ class Scene:
 
     def all_bound(self, seconds: float = SECONDS) -> None:
         """Wait until no pod waits."""
-        wait_for(lambda: not audit.stuck(self.pods()), "all pods bound", seconds)
+        try:
+            wait_for(lambda: not audit.stuck(self.pods()), "all pods bound", seconds)
+        except AssertionError:
+            print("--- pods that wait:", *(_why(pod) for pod in self.pods() if not pod["spec"].get("nodeName")), sep="\n")  # noqa: T201
+            raise
 
     # --- The verdict. ---
 
@@ -206,14 +210,19 @@ def scene(plane: ControlPlane, simulated: Simulated, namespace: str) -> Iterator
 
 
 @contextmanager
-def pair(plane: ControlPlane, host: str = "one", *, seed: int = 0, **more: Any) -> Iterator[Behind]:
-    """A pair behind a proxy of its own, leading; ended with the block. What it logged is shown where a test fails."""
+def pair(
+    plane: ControlPlane, host: str = "one", *, seed: int = 0, keep: bool = True, leads: bool = True, **more: Any
+) -> Iterator[Behind]:
+    """A pair behind a proxy of its own; ended with the block. What it logged is shown where a test fails.
+
+    ``keep``: a kube-scheduler that ends is started again. ``leads``: it leads before anything else happens.
+    """
     with Proxy(upstream(plane), seed) as proxy:
         both = Behind(plane, host, through=proxy, **more)
         try:
             both.start()
-            wait_for(both.leads, f"leading: {both.state()}")
-            with _kubelet(plane[both.scheduler]):
+            with _kubelet(plane[both.scheduler]) if keep else nullcontext():
+                wait_for((both.leads if leads else lambda: both.state().get("ready")), f"up: {both.state()}")
                 yield both
         finally:
             print(f"--- the extender of {host}, its last lines:", *both.log().splitlines()[-40:], sep="\n")  # noqa: T201
@@ -239,6 +248,12 @@ def _kubelet(program: Program) -> Iterator[None]:
     finally:
         stop.set()
         keeper.join()
+
+
+def _why(pod: Pod) -> str:
+    """What is known of a pod that waits."""
+    told = [one.get("message", "") for one in pod["status"].get("conditions", [])]
+    return f"{pod['metadata']['name']}: {told} {pod['metadata'].get('annotations')}"
 
 
 def named(pods: Iterable[Mapping[str, Any]]) -> dict[str, str]:
