@@ -173,36 +173,42 @@ def _grants(annotations: Mapping[str, str] | None) -> dict[str, str]:
 
 @frozen
 class Bound:
-    """A Binding that the API server carried out."""
+    """A Binding that was carried out; or may have been: not ``certain`` where the server could not answer any more."""
 
     user: str
     uid: str
     pod: str
     node: str
     annotations: Mapping[str, str]
+    certain: bool = True
 
 
 def doubles(bindings: Iterable[Bound]) -> list[str]:
     """Pods for which more than one Binding was carried out."""
     count: defaultdict[str, list[str]] = defaultdict(list)
-    for one in bindings:
+    for one in (binding for binding in bindings if binding.certain):
         count[one.uid].append(f"{one.pod} on {one.node}")
     return [f"{uid}: {len(all_)} Bindings: {', '.join(all_)}" for uid, all_ in count.items() if len(all_) > 1]
 
 
 def unfounded(pods: Iterable[Mapping[str, Any]], bindings: Iterable[Bound], user: str) -> list[str]:
     """Pods whose node or grant is not that of this user's Binding."""
-    written = {one.uid: one for one in bindings if one.user == user}
-    found = []
-    for pod in pods:
-        meta, grants = pod["metadata"], _grants(pod["metadata"].get("annotations"))
-        one = written.get(meta["uid"])
-        node = pod.get("spec", {}).get("nodeName", "")
-        if grants and one is None:
-            found.append(f"{meta['namespace']}/{meta['name']} has a grant, and there was no Binding by {user}")
-        elif one and (node, grants) != (one.node, _grants(one.annotations)):
-            found.append(f"{meta['namespace']}/{meta['name']} on {node} is not what its Binding to {one.node} says")
-    return found
+    written: defaultdict[str, list[Bound]] = defaultdict(list)
+    for one in bindings:
+        if one.user == user:
+            written[one.uid].append(one)
+    return [fault for pod in pods if (fault := _unfounded(pod, written[pod["metadata"]["uid"]]))]
+
+
+def _unfounded(pod: Mapping[str, Any], written: Sequence[Bound]) -> str:
+    meta, grants, node = pod["metadata"], _grants(pod["metadata"].get("annotations")), pod.get("spec", {}).get("nodeName", "")
+    certain = [one for one in written if one.certain]
+    if not certain and not grants:
+        return ""
+    if any((node, grants) == (one.node, _grants(one.annotations)) for one in certain or written):
+        return ""
+    nodes = ", ".join(one.node for one in written) or "nowhere"
+    return f"{meta['namespace']}/{meta['name']} on {node or 'no node'} is not what its Bindings say, to {nodes}"
 
 
 # --- Leaks: the scheduler's books against the pods -------------------------------------------------------------------

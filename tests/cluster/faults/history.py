@@ -29,16 +29,16 @@ if TYPE_CHECKING:
     from hami_core.testing.cluster.control_plane import ControlPlane
     from tests.cluster.faults.audit import Room, Step, Where
 
-CREATED, DONE = 201, range(200, 300)
+CREATED, DONE, REFUSED = 201, range(200, 300), range(400, 500)
 
 
 # --- The audit log ---------------------------------------------------------------------------------------------------
 
 
 def bindings(entries: Iterable[Entry]) -> Iterator[Bound]:
-    """Those that were carried out, in the log's order."""
+    """Those that were carried out, and those that may have been: a server whose client has gone says 5xx, or nothing."""
     for one in entries:
-        if one.resource == "pods/binding" and one.verb == "create" and one.status == CREATED:
+        if one.resource == "pods/binding" and one.verb == "create" and one.status not in REFUSED:
             meta = one.body.get("metadata", {})
             yield Bound(
                 one.user,
@@ -46,6 +46,7 @@ def bindings(entries: Iterable[Entry]) -> Iterator[Bound]:
                 f"{one.namespace}/{one.name}",
                 one.body.get("target", {}).get("name", ""),
                 meta.get("annotations") or {},
+                certain=one.status == CREATED,
             )
 
 

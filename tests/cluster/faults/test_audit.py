@@ -173,6 +173,13 @@ def test_a_pod_is_what_its_binding_says() -> None:
     assert audit.unfounded([pod("1", "a", share()), pod("2", "")], [bound("1", "a", share())], OURS) == []
 
 
+def test_a_pod_is_what_one_of_the_bindings_that_may_have_been_carried_out_says() -> None:
+    pods = [pod("1", "a", share()), pod("2", "")]
+    doubtful = [evolve(one, certain=False) for one in (bound("1", "b"), bound("1", "a", share()), bound("2", "a", share()))]
+
+    assert (audit.unfounded(pods, doubtful, OURS), audit.doubles(doubtful)) == ([], [])
+
+
 @pytest.mark.parametrize(
     ("seen", "written"),
     [
@@ -181,6 +188,7 @@ def test_a_pod_is_what_its_binding_says() -> None:
         pytest.param(pod("1", "b", share()), [bound("1", "a", share())], id="another node"),
         pytest.param(pod("1", "a", share(memory=99)), [bound("1", "a", share())], id="another grant"),
         pytest.param(pod("1", "a"), [bound("1", "a", share())], id="no grant"),
+        pytest.param(pod("1", "b", share()), [evolve(bound("1", "a", share()), certain=False)], id="not what it may have been"),
     ],
 )
 def test_a_pod_that_is_not_what_its_binding_says_is_found(seen: dict[str, Any], written: list[Bound]) -> None:
