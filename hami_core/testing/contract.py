@@ -71,7 +71,7 @@ GARBAGE: st.SearchStrategy[object] = (
 )
 
 repeatedly = hypothesis_settings(
-    max_examples=25,
+    max_examples=60,
     phases=[Phase.generate],  # the sentence tells what is wrong; making its example smaller takes longer than reading it
     deadline=None,
     database=None,
