@@ -13,6 +13,8 @@ import random
 import time
 from typing import TYPE_CHECKING, Final, Generic, Protocol
 
+import msgspec
+
 from hami_core.kube.backoff import Backoff
 from hami_core.kube.errors import Gone, KubeError, TooManyRequests, Unavailable
 from hami_core.kube.events import Events
@@ -45,8 +47,16 @@ class Sink(Protocol[T]):
 
 
 def report_unreadable(raw: bytes, error: Exception) -> None:
-    """The log's line for an object that a sink will never see."""
-    log.error("an object of the API server cannot be read: %s: %.300s", error, raw.decode(errors="replace"))
+    """The log's line for an object that a sink will never see: which it is, and not what is in it."""
+    log.error("an object of the API server cannot be read: %s: %s", _which(raw), error)
+
+
+def _which(raw: bytes) -> str:
+    try:
+        metadata = msgspec.json.decode(raw)["metadata"]
+        return f"{metadata.get('namespace', '')}/{metadata.get('name', '')} ({metadata.get('uid', '')})"
+    except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+        return f"{len(raw)} bytes without a name"
 
 
 class Reflector(Generic[T]):

@@ -235,16 +235,28 @@ def test_an_object_that_cannot_be_read_is_told_and_hides_no_other(tmp_path: Path
     assert [told, ("replaced", ["a"]), [("ADDED", "b")], told, [("ADDED", "c")]] == mirror.told
 
 
-def test_an_unreadable_object_stands_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("thing", "which"),
+    [
+        ({"metadata": {"name": "p", "uid": 3}, "data": "secret"}, "/p (3)"),
+        ({"metadata": 5}, "15 bytes without a name"),
+        (7, "1 bytes"),
+    ],
+    ids=["named", "nameless", "no object"],
+)
+def test_which_object_is_unreadable_stands_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, thing: object, which: str
+) -> None:
     mirror = Mirror()
-    with serving(tmp_path, says(a_list({"metadata": 5})), QUIET) as (_, connection):
+    with serving(tmp_path, says(a_list(thing)), QUIET) as (_, connection):
         reflector = Reflector(connection, "/api/v1/pods", Pod, mirror)
         with running(reflector):
             eventually(lambda: bool(mirror.told))
 
+    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert reflector.unreadable == 1
-    assert [record.levelno for record in caplog.records] == [logging.ERROR]
-    assert '{"metadata": 5}' in caplog.text
+    assert f"cannot be read: {which}" in record.getMessage()
+    assert "secret" not in caplog.text
 
 
 def test_what_a_health_check_asks(tmp_path: Path) -> None:
