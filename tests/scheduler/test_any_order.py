@@ -38,6 +38,18 @@ CONTAINERS = st.fixed_dictionaries(
         CORES: st.sampled_from((0, 30, 60, 100)),
     },
 )
+WAYS = (
+    ("arrive", "answer"),
+    ("arrive", "answer"),
+    ("arrive", "lose_the_answer"),
+    ("lose_the_answer", "arrive"),
+    ("get_lost", "answer"),
+    ("get_lost", "lose_the_answer"),
+    ("arrive",),
+    ("lose_the_answer",),
+    ("answer",),
+    ("read_the_pod",),
+)
 LIMITS = st.none() | st.sampled_from(("0", "20", "60", "100", "30Gi"))
 
 
@@ -111,23 +123,21 @@ class Life(RuleBasedStateMachine):
     @initialize()
     def begins(self) -> None:
         for name, layout in zip(NODES, LAYOUTS[1:], strict=True):
-            self.set_node(name, layout)
+            self.set_node(name, layout, listed=False)
 
-    @rule(name=st.sampled_from(NODES), layout=st.sampled_from(LAYOUTS))
-    def set_node(self, name: str, layout: tuple[int, ...]) -> None:
-        node = a_node(name, *layout, slots=SLOTS) if layout else a_node(name, annotations={})
-        self.nodes[name], self.layout[name] = node, layout
-        self.world.cluster.nodes_changed([("MODIFIED", node)])
-
-    @rule(name=st.sampled_from(NODES))
-    def remove_node(self, name: str) -> None:
-        if node := self.nodes.pop(name, None):
-            self.layout.pop(name)
-            self.world.cluster.nodes_changed([("DELETED", node)])
-
-    @rule()
-    def list_nodes(self) -> None:
-        self.world.cluster.nodes_replaced(list(self.nodes.values()))
+    @rule(name=st.sampled_from(NODES), layout=st.none() | st.sampled_from(LAYOUTS), listed=st.booleans())
+    def set_node(self, name: str, layout: tuple[int, ...] | None, listed: bool) -> None:
+        event, node = "MODIFIED", self.nodes.pop(name, None)
+        self.layout.pop(name, None)
+        if layout is None:
+            event = "DELETED"
+        else:
+            node = self.nodes[name] = a_node(name, *layout, slots=SLOTS) if layout else a_node(name, annotations={})
+            self.layout[name] = layout
+        if listed:
+            self.world.cluster.nodes_replaced(list(self.nodes.values()))
+        elif node is not None:
+            self.world.cluster.nodes_changed([(event, node)])
 
     @rule(space=st.sampled_from(SPACES), memory=LIMITS, cores=LIMITS)
     def set_quota(self, space: str, memory: str | None, cores: str | None) -> None:
@@ -157,22 +167,15 @@ class Life(RuleBasedStateMachine):
         self.change(self.truth[uid], "DELETED")
         del self.truth[uid]
 
-    @rule(uid=pods)
-    def finish(self, uid: str) -> None:
-        if self.truth[uid].node:
-            self.truth[uid].phase = "Succeeded"
-            self.change(self.truth[uid])
-
-    @rule(uid=pods)
-    def lose_the_label(self, uid: str) -> None:
-        """A watch by label shows that as the end of the pod."""
-        if self.truth[uid].node:
-            self.truth[uid].label = ""
-            self.change(self.truth[uid], "DELETED")
-
-    @rule(uid=pods)
-    def touch(self, uid: str) -> None:
-        self.change(self.truth[uid])
+    @rule(uid=pods, what=st.sampled_from(("is touched", "ends", "loses its label")))
+    def happens(self, uid: str, what: str) -> None:
+        """A watch by label shows that the label is gone as the end of the pod."""
+        pod = self.truth[uid]
+        if pod.node and what == "ends":
+            pod.phase = "Succeeded"
+        elif pod.node and what == "loses its label":
+            pod.label = ""
+        self.change(pod, "MODIFIED" if pod.label else "DELETED")
 
     @rule(uid=pods, node=st.sampled_from(NODES), readable=st.booleans())
     def bound_under_another_leadership(self, uid: str, node: str, readable: bool) -> None:
@@ -211,22 +214,22 @@ class Life(RuleBasedStateMachine):
 
     @rule(target=sent, uid=pods, offered=st.permutations(NODES), chosen=st.integers(0, 2), stray=st.booleans())
     def schedule(self, uid: str, offered: list[str], chosen: int, stray: bool) -> object:
+        """The kept node of this number is chosen, now and then another one, or none yet."""
         pod = self.truth[uid]
         if pod.node:
             return multiple()
         kept = self.world.filter(pod.manifest, *offered)
         self.world.cluster.prioritize(uid, kept)
-        if not kept:
-            return multiple()
-        return self.bind(uid, offered[chosen] if stray else kept[min(chosen, len(kept) - 1)])
+        nodes = offered if stray else kept
+        return self.bind(uid, nodes[chosen]) if chosen < len(nodes) else multiple()
+
+    @rule(target=sent, uid=pods, offered=st.permutations(NODES))
+    def schedule_the_best(self, uid: str, offered: list[str]) -> object:
+        return self.schedule(uid, offered, 0, stray=False)
 
     @rule(target=sent, uid=pods, node=st.sampled_from(NODES))
     def bind_again(self, uid: str, node: str) -> object:
         return multiple() if self.truth[uid].node else self.bind(uid, node)
-
-    @rule(uid=pods, offered=st.permutations(NODES))
-    def only_filter(self, uid: str, offered: list[str]) -> None:
-        self.world.filter(self.truth[uid].manifest, *offered)
 
     def bind(self, uid: str, node: str) -> object:
         before = {one.uid: one for one in self.way}
@@ -271,7 +274,11 @@ class Life(RuleBasedStateMachine):
 
     # --- The way to the API server and back. ---
 
-    @rule(one=sent)
+    @rule(one=sent, steps=st.sampled_from(WAYS))
+    def goes_its_way(self, one: Sent, steps: tuple[str, ...]) -> None:
+        for step in steps:
+            getattr(self, step)(one)
+
     def arrive(self, one: Sent) -> None:
         if one.arrived is not None:
             return
@@ -283,41 +290,56 @@ class Life(RuleBasedStateMachine):
         pod.node, pod.annotations = one.node, {**pod.annotations, **one.begun.annotations}
         self.change(pod)
 
-    @rule(one=sent)
+    def get_lost(self, one: Sent) -> None:
+        one.arrived = one.arrived or Outcome.REFUSED
+
     def answer(self, one: Sent) -> None:
         if one.arrived is not None and one in self.way and not one.lost:
             self.world.cluster.settle(one.uid, one.arrived)
             self.way.remove(one)
 
-    @rule(one=sent)
     def lose_the_answer(self, one: Sent) -> None:
         if one in self.way and not one.lost:
             self.world.cluster.settle(one.uid, Outcome.UNKNOWN)
             one.lost = True
 
-    @rule(one=sent, drop=st.booleans())
-    def read_the_pod(self, one: Sent, drop: bool) -> None:
-        """When its Binding can arrive no more."""
+    def read_the_pod(self, one: Sent) -> None:
+        """When no Binding of it can arrive any more."""
         same = [other for other in self.way if other.uid == one.uid]
-        if drop and one.arrived is None:
-            one.arrived = Outcome.REFUSED
         if one in self.way and all(other.lost and other.arrived is not None for other in same):
             pod = self.truth.get(one.uid)
             self.world.cluster.read(one.uid, pod.shown() if pod else None)
             self.way = [other for other in self.way if other.uid != one.uid]
 
-    @rule()
-    def look_at_those_in_doubt(self) -> None:
-        """Nobody waits for a Binding of theirs."""
+    @rule(target=sent, one=sent, arrives=st.sampled_from(("before", "after", "later")), answered=st.booleans())
+    def another_try_after_a_lost_answer(self, one: Sent, arrives: str, answered: bool) -> object:
+        """The second Binding is refused where the first arrived, and says nothing about it."""
+        if one not in self.way or one.uid not in self.truth:
+            return multiple()
+        if arrives == "before":
+            self.arrive(one)
+        self.lose_the_answer(one)
+        begun = self.world.try_to_begin(self.truth[one.uid].manifest, one.node)
+        if not isinstance(begun, Begun):
+            return multiple()
+        second = Sent(one.uid, one.node, begun)
+        self.way.append(second)
+        if arrives == "after":
+            self.arrive(one)
+        self.arrive(second)
+        if answered:
+            self.answer(second)
+        return second
+
+    @rule(seconds=st.sampled_from((0.5, 3.0, 40.0)))
+    def time_passes(self, seconds: float) -> None:
+        """Once a second; those in doubt are read, but for those of whom a Binding may be on its way."""
+        self.clock.time += seconds
+        self.world.cluster.expire()
         on_their_way = {one.uid for one in self.way}
         for doubt in [doubt for doubt in self.world.cluster.doubts() if doubt.uid not in on_their_way]:
             pod = self.truth.get(doubt.uid)
             self.world.cluster.read(doubt.uid, pod.shown() if pod else None)
-
-    @rule(seconds=st.sampled_from((0.5, 3.0, 40.0)))
-    def time_passes(self, seconds: float) -> None:
-        self.clock.time += seconds
-        self.world.cluster.expire()
 
     # --- What always holds. ---
 
@@ -342,10 +364,9 @@ class Life(RuleBasedStateMachine):
             self.arrive(one)
             self.lose_the_answer(one)
         for one in list(self.way):
-            self.read_the_pod(one, drop=False)
+            self.read_the_pod(one)
         self.deliver(len(self.queue))
         self.time_passes(40.0)
-        self.look_at_those_in_doubt()
 
     def teardown(self) -> None:
         """At rest a new start sees the same; and when all pods are gone nothing is left."""
@@ -397,5 +418,11 @@ def facts(cluster: Any) -> object:
     return held, columns, cluster.by_namespace(), {uid: node for uid, (node, _) in cluster.unreadable_grants().items()}
 
 
+class LongLife(Life):
+    """The same, more often."""
+
+
 TestAnyOrder = pytest.mark.slow(Life.TestCase)
 TestAnyOrder.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestAnyOrderOfMany = pytest.mark.long(LongLife.TestCase)
+TestAnyOrderOfMany.settings = settings(max_examples=1500, stateful_step_count=80, deadline=None)
