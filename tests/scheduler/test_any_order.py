@@ -246,7 +246,8 @@ class Life(RuleBasedStateMachine):
 
     def firm(self) -> dict[str, tuple[str, str, tuple[Share, ...]]]:
         """Uid -> namespace, node, shares: everything that is granted, or may be."""
-        held = {one.uid: (self.space[one.uid], one.node, plain(one.begun.shares)) for one in self.way}
+        waiting = {uid for uid, pod in self.truth.items() if not pod.node}
+        held = {one.uid: (self.space[one.uid], one.node, plain(one.begun.shares)) for one in self.way if one.uid in waiting}
         readable = (pod for pod in self.truth.values() if pod.holds and not unreadable(pod))
         return held | {pod.uid: (pod.namespace, pod.node, pod.shares()) for pod in readable}
 
