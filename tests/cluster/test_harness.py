@@ -117,6 +117,15 @@ def test_a_pod_ends_as_its_annotation_says(control_plane: ControlPlane, namespac
     wait_for(lambda: phase(control_plane, namespace, "p") == end, end)
 
 
+def test_a_pod_that_is_held_stays_pending_on_its_node(control_plane: ControlPlane, namespace: str, nodes: list[str]) -> None:
+    control_plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=str(pod("held", hold="true")))
+    wait_for(lambda: control_plane.get("pod", "held", "-n", namespace)["spec"].get("nodeName"), "bound")
+    control_plane.kubectl("apply", "-n", namespace, "-f", "-", stdin=str(pod("later")))
+    wait_for(lambda: phase(control_plane, namespace, "later") == "Running", "running")
+
+    assert phase(control_plane, namespace, "held") == "Pending"
+
+
 def test_a_deployment_gets_its_pods(control_plane: ControlPlane, namespace: str, nodes: list[str]) -> None:
     control_plane.kubectl("create", "deployment", "d", "--image=none", "--replicas=3", "-n", namespace)
 
@@ -140,6 +149,17 @@ def test_a_node_publishes_what_changes_on_it(control_plane: ControlPlane, simula
 
 
 # --------------------------------------------------------------------------------------------- starting and ending
+
+
+def test_with_the_life_of_nodes_they_are_tainted_until_their_heart_beats(
+    a_control_plane: StartsControlPlanes, simulated: Simulated
+) -> None:
+    plane = a_control_plane(options=Options(node_lifecycle=True))
+    publish(plane.api(), simulated, [simulated.node("alive")])
+
+    wait_for(lambda: not plane.get("node", "alive")["spec"].get("taints"), "without taints")
+
+    assert plane.get("lease", "alive", "-n", "kube-node-lease")["spec"]["holderIdentity"]
 
 
 def test_two_stand_side_by_side(a_control_plane: StartsControlPlanes) -> None:

@@ -214,7 +214,7 @@ def test_by_the_template_a_node_publishes_the_same_as_without(simulated: Simulat
     node = simulated.node("n", devices=4).sick("no such device")
     sick = node.sick(node.devices[1])
 
-    assert simulated.annotations(sick)["devices.hami.io/nvidia"] == simulated._encode(sick.inventories[0])
+    assert simulated.annotations(sick)["devices.hami.io/nvidia"] == simulated._offered(sick.inventories[0])[0]
 
 
 def test_a_sick_device_is_counted_by_no_kubelet(simulated: Simulated) -> None:

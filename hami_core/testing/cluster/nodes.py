@@ -103,32 +103,29 @@ class Simulated:
 
     def annotations(self, node: FakeNode) -> dict[str, str]:
         """What the node publishes."""
-        published = {names.inventory_key(one.kind): self._encoded(one) for one in node.inventories}
-        return {**node.annotations, **published}
-
-    def _encoded(self, inventory: DeviceInventory) -> str:
-        """By a template where another node has the same devices but for their ids: 5,000 nodes are alike."""
-        ids = tuple(f"device-{n}-of-the-template" for n, _ in enumerate(inventory.devices))
-        if inventory.links:
-            return self._encode(inventory)
-        alike = evolve(inventory, devices=tuple(evolve(one, id=new) for one, new in zip(inventory.devices, ids, strict=True)))
-        text = self._encode(alike)
-        for device, placeholder in zip(inventory.devices, ids, strict=True):
-            text = text.replace(placeholder, device.id)
-        return text
-
-    @lru_cache(maxsize=64)  # noqa: B019  # lives as long as a test's control plane
-    def _encode(self, inventory: DeviceInventory) -> str:
-        return wire.encode(decision.offered(self.plugins.hook, self.catalogue, self.settings, inventory))
+        return {**node.annotations, **{names.inventory_key(one.kind): self._published(one)[0] for one in node.inventories}}
 
     def allocatable(self, node: FakeNode) -> dict[str, str]:
         """What its kubelet would count: tokens of each kind beside cpu, memory and pods."""
-        counts = {}
-        for inventory in node.inventories:
-            offered = decision.offered(self.plugins.hook, self.catalogue, self.settings, inventory)
-            slots = sum(one.slots for _, capacities in offered.capacities for one in capacities if one.healthy)
-            counts[self.catalogue.kind(inventory.kind).resources.count] = str(slots)
+        counts = {self.catalogue.kind(one.kind).resources.count: str(self._published(one)[1]) for one in node.inventories}
         return {"cpu": node.cpu, "memory": node.memory, "pods": str(node.pods), **counts}
+
+    def _published(self, inventory: DeviceInventory) -> tuple[str, int]:
+        """The annotation and the tokens. By a template, as 5,000 nodes are alike but for the ids of their devices."""
+        if inventory.links:
+            return self._offered(inventory)
+        ids = [f"device-{n}-of-the-template" for n, _ in enumerate(inventory.devices)]
+        alike = evolve(inventory, devices=tuple(evolve(one, id=new) for one, new in zip(inventory.devices, ids, strict=True)))
+        text, tokens = self._offered(alike)
+        for device, placeholder in zip(inventory.devices, ids, strict=True):
+            text = text.replace(placeholder, device.id)
+        return text, tokens
+
+    @lru_cache(maxsize=64)  # noqa: B019  # lives as long as a test's control plane
+    def _offered(self, inventory: DeviceInventory) -> tuple[str, int]:
+        offered = decision.offered(self.plugins.hook, self.catalogue, self.settings, inventory)
+        tokens = sum(one.slots for _, capacities in offered.capacities for one in capacities if one.healthy)
+        return wire.encode(offered), tokens
 
     def manifest(self, node: FakeNode) -> dict[str, Any]:
         """The Node object, ready from its first moment: the API server keeps the status of a node that is created."""
