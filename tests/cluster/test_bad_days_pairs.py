@@ -13,7 +13,7 @@ import pytest
 from hami_core.testing.cluster import ControlPlane
 from tests.cluster.faults.mischief import Hold
 from tests.cluster.faults.scene import CLEAN, Behind, Scene, installed, pair, scene
-from tests.cluster.scheduling import CORES, GPU, MEMORY, USER, wait_for
+from tests.cluster.scheduling import CORES, GPU, MEMORY, a_pod, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,19 +102,20 @@ def test_a_binding_of_a_dead_leader_that_arrives_late_is_refused(world: Scene, p
 
 
 def test_a_leader_that_does_not_know_that_it_is_deposed_binds_nothing(world: Scene, pairs: tuple[Behind, Behind]) -> None:
-    """Its watch of the Lease is frozen, and its kube-scheduler asks it on: the fence alone holds."""
+    """Its watch of the Lease is frozen, and somebody asks it to bind: the fence alone holds."""
     first, second = pairs
     first.proxy.freeze_watches()
     first.plane.pause(first.scheduler)
     wait_for(second.leads, f"taken over: {second.state()}")
-    still = first.leads()
+    world.create({**(pod := a_pod("asked", SHARE)), "spec": {**pod["spec"], "schedulerName": "nobody"}})
+    asked = world.pods()[0]
+    nodes = [node.name for node in world.there]
 
-    world.burst(20, SHARE)
-    first.plane[first.scheduler].send(signal.SIGCONT)
-    world.all_bound(60)
+    believes = first.leads()
+    filtered = first.ask("filter", {"Pod": asked, "NodeNames": nodes})
+    named = {"PodName": "asked", "PodNamespace": world.namespace, "PodUID": asked["metadata"]["uid"], "Node": nodes[0]}
+    told = first.ask("bind", named)
 
-    refused = [
-        one for one in world.plane.audited() if one.user == USER and one.resource == "pods/binding" and one.status == 403
-    ]
-    assert (still, world.verdict(second)) == (True, CLEAN)
-    assert {one.namespace for one in refused} <= {world.namespace}
+    assert (believes, bool(filtered["NodeNames"]), world.bound()) == (True, True, 0)
+    assert "and only it binds" in told["Error"]
+    assert world.verdict().doubles == ()

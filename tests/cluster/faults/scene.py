@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import urllib.request
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from tests.cluster.faults.proxy import Proxy, Upstream
 from tests.cluster.scheduling import GROUPS, SECONDS, USER, Pair, a_pod, hami, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from hami_core.testing.cluster import ControlPlane
     from hami_core.testing.cluster.api import Api
@@ -75,6 +76,17 @@ class Behind(Pair):
         program = self.runner or (sys.executable, "-m", "hami_core.cli")
         command = [*program, "scheduler", "serve", "--kubeconfig", str(kubeconfig)]
         return self.plane.run(self.extender, command, host=self.host, env={"HAMI_SET": self.settings, **self.environment})
+
+    def ask(self, verb: str, body: Mapping[str, Any]) -> Any:
+        """The extender's answer, as kube-scheduler would get it."""
+        request = urllib.request.Request(f"{self.address}/{verb}", json.dumps(body).encode())
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read())
+
+    @property
+    def address(self) -> str:
+        """The extender's URL."""
+        return f"http://127.0.0.1:{self.plane.ports[f'{self.host}-extender']}"
 
     def books(self) -> dict[audit.Where, audit.Room]:
         """What it counts as taken."""
@@ -254,13 +266,3 @@ def _why(pod: Pod) -> str:
     """What is known of a pod that waits."""
     told = [one.get("message", "") for one in pod["status"].get("conditions", [])]
     return f"{pod['metadata']['name']}: {told} {pod['metadata'].get('annotations')}"
-
-
-def named(pods: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Pod -> node; "" for those that wait."""
-    return {pod["metadata"]["name"]: pod["spec"].get("nodeName", "") for pod in pods}
-
-
-def document(value: object) -> bytes:
-    """As JSON."""
-    return json.dumps(value).encode()
