@@ -191,3 +191,5 @@ class Notices:
         except KubeError as error:  # the next sentence is soon enough
             pod.told = before
             _log.warning("a notice was not written", extra={"pod_uid": pod.uid, "error": str(error)})
+        except Exception:
+            _log.exception("a notice failed", extra={"pod_uid": pod.uid})

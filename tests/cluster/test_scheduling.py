@@ -147,9 +147,9 @@ def test_a_pod_that_waits_costs_no_stream_of_writes(cluster: Cluster) -> None:
     cluster.create("big", {GPU: 1, MEMORY: 99000})
     sentence = cluster.waiting("big")
 
+    tried = _tried(cluster)
     cluster.create("small", {GPU: 1, MEMORY: 1000})  # its Binding makes kube-scheduler try the other again
     cluster.placed("small")
-    tried = _tried(cluster)
     wait_for(lambda: _tried(cluster) > tried, "tried again")
 
     assert Counter(one.resource for one in cluster.requests("big")) == {"pods": 1, "events": 1}
