@@ -226,7 +226,7 @@ def test_a_stranger_binds_what_asks_for_nothing(plane: ControlPlane) -> None:
 def test_a_scheduler_that_does_not_lead_binds_nothing(plane: ControlPlane, said: str) -> None:
     name = plane.api(EDITOR).create(PODS, new())["metadata"]["name"]
 
-    why = refused_binding(plane.api(SCHEDULER), name, {names.TERM: said} if said else {})
+    why = refused_binding(plane.api(SCHEDULER), name, {names.TERM: said} if said else {GRANT: "all"})
 
     assert f"hami.io/term: {said or 'missing'}: the scheduler that leads is {TERM}, and only it binds" in why
 

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PODS = "/api/v1/namespaces/default/pods"
 TAKEN_OVER = 5.0
-LEASE = f"/apis/coordination.k8s.io/v1/namespaces/hami-system/leases/{names.LEASE}"
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@
 by whatever door: a pod with its subresources, a Binding, whose annotations become the pod's, a node. Of a new pod they are
 nobody's: it has no grant yet. An update that changes no annotation is not looked at closely: a kubelet's status costs nothing.
 
-*Fence*: a Binding of the scheduler names the leadership under which it was granted, and that must be the Lease's. A leader that
-was deposed and does not know it binds nothing.
+*Fence*: a Binding of the scheduler that grants something names the leadership under which that was granted, which must be the
+Lease's. A leader that was deposed and does not know it grants nothing. kube-scheduler's own Bindings, of pods that ask for no
+share, carry nothing of ours and pass.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def policies(catalogue: Catalogue, settings: Settings) -> tuple[Mapping[str, Any
     return (
         guard(catalogue, users),
         _bound(GUARD),
-        fence(users),
+        fence(catalogue, users),
         _bound(FENCE, lease),
     )
 
@@ -86,8 +87,8 @@ _NOBODY = ": written by hami when a pod is granted its share, so a new pod has n
 _OTHERS = ": written by hami alone, not by "
 
 
-def fence(users: Sequence[str]) -> dict[str, Any]:
-    """Only the leader binds."""
+def fence(catalogue: Catalogue, users: Sequence[str]) -> dict[str, Any]:
+    """Only the leader grants."""
     variables = {
         "said": f"object.metadata.?annotations[?{json.dumps(names.TERM)}].orValue('')",
         "holder": "params.spec.?holderIdentity.orValue('')",
@@ -96,7 +97,10 @@ def fence(users: Sequence[str]) -> dict[str, Any]:
     policy = _policy(
         FENCE,
         matched=_matched(("CREATE",), BINDINGS),
-        conditions={"ours": f"request.userInfo.username in {_texts(users)}"},
+        conditions={
+            "ours": f"request.userInfo.username in {_texts(users)}",
+            "grants": f"{_ANNOTATIONS}.exists(key, {_is_ours(catalogue)})",
+        },
         variables=variables,
         expression="variables.holder != '' && variables.said == variables.term",
         message=(
