@@ -98,7 +98,7 @@ class Fleet:
     # --- What changes. ---
 
     def put(self, node: str, devices: Mapping[str, NodeDevices], cordoned: Collection[str] = ()) -> None:
-        """A node's devices by kind, new or changed. OverflowError: a number that cannot be; the node stays as it was."""
+        """A node's devices by kind, new or changed."""
         published = devices, frozenset(cordoned)
         if self._published.get(node) != published:
             self._write(node, published)
@@ -160,7 +160,7 @@ class Fleet:
             self._write(node, self._published[node])
 
     def _write(self, node: str, published: Published) -> None:
-        new = {key: self._row(key, node, published) for key in self._writers}  # may raise: before anything is changed
+        new = {key: self._row(key, node, published) for key in self._writers}
         self._published[node] = published
         n = self._rows.get(node)
         if n is None:

@@ -50,6 +50,7 @@ class _Known:
     """What was said when the fleet had this version."""
 
     version: int
+    asks: tuple[Ask, ...]  # without names
     judged: Judged
 
 
@@ -66,21 +67,21 @@ class Judge:
         """All rows as they are now, as ``decision.judge`` and ``decision.rank`` would say."""
         key = tuple((asked.kind.name, asked.splittings, tuple(map(_WHAT, asked.requests))) for asked in asks)
         known = self._known.pop(key, None)
-        if known is None or known.version != self._fleet.version:
-            known = _Known(self._fleet.version, self._anew(asks, known))
+        if known is None:
+            nameless = tuple(map(_nameless, asks))
+            known = _Known(self._fleet.version, nameless, self._all(nameless, self._fleet.tables))
+        elif known.version != self._fleet.version:
+            known = _Known(self._fleet.version, known.asks, self._again(known))
         self._known[key] = known
         if len(self._known) > self._most:
             del self._known[next(iter(self._known))]
         return known.judged
 
-    def _anew(self, asks: Sequence[Ask], known: _Known | None) -> Judged:
-        asks = [_nameless(asked) for asked in asks]
-        rows = None if known is None else self._fleet.changed(known.version)
-        if known is None or rows is None or len(rows) * FEW > len(known.judged.ranks):
-            return self._all(asks, self._fleet.tables)
-        if not len(rows):
-            return known.judged
-        return _merged(known.judged, self._all(asks, self._some(asks, rows)), rows)
+    def _again(self, known: _Known) -> Judged:
+        rows = self._fleet.changed(known.version)
+        if rows is None or len(rows) * FEW > len(known.judged.ranks):
+            return self._all(known.asks, self._fleet.tables)
+        return _merged(known.judged, self._all(known.asks, self._some(known.asks, rows)), rows)
 
     def _all(self, asks: Sequence[Ask], columns: Tables) -> Judged:
         verdicts = tuple(decision.judge(self._hook, asked, columns) for asked in asks)

@@ -164,11 +164,32 @@ def _is_id(owner: object, _: object, text: Any) -> None:
         raise ValueError(f"{type(owner).__name__}: the id {text!r} cannot be: ids stand in comma lists, so it must be {what}")
 
 
+LARGEST_AMOUNT = 2**53
+"""More than there will be of anything, and exact in every reader of JSON; columns of 64 bits hold the sum of a thousand."""
+
+
 def _is_amount(owner: Any, attribute: Any, number: Any) -> None:
-    if not isinstance(number, int) or number < 0:
+    if not isinstance(number, int) or not 0 <= number <= LARGEST_AMOUNT:
         name = next(getattr(owner, field) for field in ("id", "device", "a") if hasattr(owner, field))
         must = f"{attribute.name} must be a whole number of at least 0, not {number!r}"
+        if isinstance(number, int) and number > 0:
+            must = f"{attribute.name} must be at most {LARGEST_AMOUNT}, not {number}"
         raise ValueError(f"{type(owner).__name__} {name}: {must}")
+
+
+def _is_numa(owner: Any, _: object, number: Any) -> None:
+    """The kernel's number; unknown is None, or -1 as the kernel says it."""
+    if number is not None and not (isinstance(number, int) and -1 <= number <= LARGEST_AMOUNT):
+        raise ValueError(f"{type(owner).__name__}: numa must be the number of a node, or nothing, not {number!r}")
+
+
+def _are_different(owner: Any, _: object, capacities: Any) -> None:
+    """A device that is listed twice would be handed out twice."""
+    for splitting, offered in capacities:
+        ids = [one.device for one in offered]
+        if len(set(ids)) != len(ids):
+            twice = next(one for one in ids if ids.count(one) > 1)
+            raise ValueError(f"{type(owner).__name__}: the splitting {splitting} lists the device {twice} twice")
 
 
 @frozen
@@ -180,7 +201,7 @@ class Device:
     model: str
     memory: int = field(validator=_is_amount)  # MiB, physical
     cores: int = field(default=100, validator=_is_amount)  # percent
-    numa: int | None = None
+    numa: int | None = field(default=None, validator=_is_numa)
     bus: str = ""  # PCI address
     capability: str = ""  # the vendor's version of what it can compute, e.g. "7.5"
     sick: str = ""  # why it cannot be used; empty: healthy
@@ -226,7 +247,7 @@ class Capacity:
     memory: int = field(validator=_is_amount)  # MiB to hand out: physical times the scaling
     physical: int = field(validator=_is_amount)  # MiB of the metal: what percentages refer to
     cores: int = field(default=100, validator=_is_amount)
-    numa: int | None = None
+    numa: int | None = field(default=None, validator=_is_numa)
     healthy: bool = True
     overhead: int = field(default=0, validator=_is_amount)  # MiB that each program costs the driver, paid out of its share
     extra: tuple[tuple[str, float], ...] = ()  # the splitting's own columns
@@ -237,7 +258,7 @@ class NodeDevices:
     """What a node publishes of one kind: what there is, and what each splitting offers of it."""
 
     inventory: DeviceInventory
-    capacities: tuple[tuple[str, tuple[Capacity, ...]], ...]  # splitting -> its devices
+    capacities: tuple[tuple[str, tuple[Capacity, ...]], ...] = field(validator=_are_different)  # splitting -> its devices
 
 
 @frozen

@@ -63,7 +63,7 @@ class Row:
 
 
 def row(capacities: Sequence[Capacity], links: Sequence[Link] = (), cordoned: Collection[str] = ()) -> Row:
-    """What is to be written for a node. OverflowError: a number that no column can hold."""
+    """What is to be written for a node."""
     if not capacities:
         return NOBODY
     ids = tuple([one.device for one in capacities])

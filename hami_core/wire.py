@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 from hami_core import names
 from hami_core.errors import WireError
-from hami_core.model import Share
+from hami_core.model import LARGEST_AMOUNT, Share
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -167,16 +167,24 @@ def _share(line: str, container: str, path: str, what: str) -> Share:
             container=intern(container),
             kind=intern(values["kind"]),
             device=intern(values["device"]),
-            memory=int(values["memory"]),
-            physical=int(values["physical"]),
-            cores=int(values["cores"]),
+            memory=_amount(values["memory"]),
+            physical=_amount(values["physical"]),
+            cores=_amount(values["cores"]),
             splitting=intern(values["splitting"]),
-            overhead=int(values.get("overhead", "0")),
+            overhead=_amount(values.get("overhead", "0")),
             phases=_phases(values["phases"]),
             exclusive=values.get("exclusive") == "1",
         )
     except (KeyError, ValueError) as error:
         raise WireError(what, path, f"{line!r} is no share: {error}") from error
+
+
+def _amount(text: str) -> int:
+    """ValueError: less than nothing, which would give back what others hold; or more than can be counted."""
+    number = int(text)
+    if not 0 <= number <= LARGEST_AMOUNT:
+        raise ValueError(f"{text} is not a number from 0 to {LARGEST_AMOUNT}")
+    return number
 
 
 @lru_cache(256)

@@ -102,19 +102,6 @@ def test_what_is_put_again_unchanged_changes_nothing() -> None:
     assert fleet.tables[KEY].locked() is view
 
 
-def test_a_number_that_no_column_can_hold_leaves_the_node_as_it_was() -> None:
-    fleet = a_fleet(n0=devices(a_capacity("d0")))
-    fleet.hold("n0", a_holding("a"))
-
-    with pytest.raises(OverflowError):
-        fleet.put("n0", devices(a_capacity("d0", 10**30)))
-
-    assert fleet.tables[KEY].memory[cast("int", fleet.row("n0")), 0] == 8000
-    assert used(fleet, "n0") == [[1], [3000], [0]]
-    fleet.put("n0", devices(a_capacity("d0", 9000)))
-    assert fleet.tables[KEY].memory[cast("int", fleet.row("n0")), 0] == 9000
-
-
 def test_a_column_that_a_newer_node_has_and_this_build_has_not_is_left_out() -> None:
     fleet = a_fleet(n0=devices(a_capacity("d0", extra=(("slices", 7), ("colours", 3))), splitting="cut"))
 
@@ -403,4 +390,4 @@ class Fleets(RuleBasedStateMachine):
 
 
 def test_after_any_changes_the_tables_are_what_they_would_be_if_built_from_nothing() -> None:
-    run_state_machine_as_test(Fleets, settings=settings(max_examples=60, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(Fleets, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))

@@ -8,8 +8,8 @@ import attrs
 import pytest
 
 from hami_core import model
-from hami_core.model import Grant, Link, Policy, Reason, Resources
-from tests.core.fleet import a_capacity, a_device, a_kind, a_request
+from hami_core.model import Grant, Link, NodeDevices, Policy, Reason, Resources
+from tests.core.fleet import a_capacity, a_device, a_kind, a_request, an_inventory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,9 +103,15 @@ def test_every_value_is_frozen(cls: Any) -> None:
         (lambda: a_device(memory=1.5), "Device d0: memory must be a whole number of at least 0, not 1.5"),
         (lambda: a_capacity("a\nb"), "Capacity: the id 'a\\\\nb' cannot be"),
         (lambda: a_capacity(memory=-8), "Capacity d0: memory must be a whole number of at least 0, not -8"),
+        (lambda: a_capacity(memory=2**53 + 1), "Capacity d0: memory must be at most 9007199254740992, not 9007199254740993"),
+        (lambda: a_device(numa=2**70), "Device: numa must be the number of a node, or nothing, not 1180591620717411303424"),
+        (
+            lambda: NodeDevices(an_inventory(), (("share", (a_capacity("d0"), a_capacity("d1"), a_capacity("d0"))),)),
+            "NodeDevices: the splitting share lists the device d0 twice",
+        ),
         (lambda: Link("a", "b", "wire", score=-1), "Link a: score must be a whole number of at least 0, not -1"),
     ],
-    ids=range(9),
+    ids=range(12),
 )
 def test_an_id_or_a_number_that_cannot_be_is_refused_by_name(make: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -51,7 +51,9 @@ CAPACITIES = st.builds(
 NODES = st.builds(
     NodeDevices,
     inventory=INVENTORIES,
-    capacities=st.lists(st.tuples(WORD, st.lists(CAPACITIES, max_size=2).map(tuple)), max_size=2).map(tuple),
+    capacities=st.lists(
+        st.tuples(WORD, st.lists(CAPACITIES, max_size=2, unique_by=lambda one: one.device).map(tuple)), max_size=2
+    ).map(tuple),
 )
 SHARES = st.builds(
     Share,
@@ -216,9 +218,11 @@ def test_a_truncated_limits_text_is_refused_wherever_it_ends(length: int) -> Non
         (LIMITS.removesuffix("end\n"), "the text is truncated: its last line must be 'end'"),
         (f"{LIMITS}more", "the text is truncated: its last line must be 'end'"),
         (LIMITS.replace("memory=3000", "memory=lots"), "is no share: invalid literal"),
+        (LIMITS.replace("memory=3000", "memory=-1"), "is no share: -1 is not a number from 0 to 9007199254740992"),
+        (LIMITS.replace("cores=0", f"cores={10**30}"), f"is no share: {10**30} is not a number from 0 to 9007199254740992"),
         (LIMITS.replace("memory=3000 ", ""), "is no share: 'memory'"),
     ],
-    ids=["empty", "version", "truncated", "more", "number", "missing"],
+    ids=["empty", "version", "truncated", "more", "number", "negative", "too large", "missing"],
 )
 def test_a_limits_text_that_cannot_be_read_is_refused_with_its_line(text: str, message: str) -> None:
     with pytest.raises(WireError) as caught:
