@@ -10,6 +10,7 @@ comes after it, whatever the scaling of cores says.
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -62,7 +63,7 @@ class Claims:
         taken = [self.by_phase[phase] for phase in phases if phase in self.by_phase]
         if not taken:
             return 0, 0, 0
-        slots, memory, cores = (np.maximum.reduce(columns) for columns in zip(*taken, strict=True))
+        slots, memory, cores = (reduce(np.maximum, columns) for columns in zip(*taken, strict=True))  # keeps Fortran order
         return slots, memory, cores
 
     def free(self, table: NodeTable, phases: Sequence[int]) -> tuple[Numbers, Numbers, Numbers]:

@@ -50,7 +50,7 @@ def _connected(request: Request, mask: Mask, table: NodeTable) -> NDArray[np.flo
 
 
 def _part(requests: Sequence[Request], table: NodeTable, fit: Fit, name: str) -> NDArray[np.float64]:
-    total = _by_node(getattr(table, name))
+    total = table.total(name)
     used = _by_node(getattr(table, f"{name}_used"))
     asked = sum(request.count * _asked(request, mask, table, name) for request, mask in zip(requests, fit.devices, strict=True))
     part: NDArray[np.float64] = (used + asked) / np.maximum(total, 1)

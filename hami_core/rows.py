@@ -159,6 +159,7 @@ class Rows:
         table.model = _resized(table.model.T, 0, shape).T
         table.wired = _resized(table.wired, 0, (rows,))
         table.extra = {name: _resized(column.T, 0, shape).T for name, column in table.extra.items()}
+        table.forget()
         self.changes += 1
 
     def _fill(self, n: int, new: Row, numbers: int) -> None:

@@ -96,6 +96,7 @@ class NodeTable:
     extra: Mapping[str, NDArray[Any]]
     _view: NodeTable | None = field(default=None, init=False, repr=False)
     _row: tuple[int, NodeTable] | None = field(default=None, init=False, repr=False)
+    _totals: dict[str, Numbers] = field(factory=dict, init=False, repr=False)
     _places: Places = field(init=False, repr=False, default=Factory(lambda self: Places(self.devices), takes_self=True))
 
     @property
@@ -137,10 +138,21 @@ class NodeTable:
         """Where the device of this id stands: (n, w) for each node that has one."""
         return self._places.of(device)
 
+    def total(self, name: str) -> Numbers:
+        """The sum of one of the TOTALS over each node's devices, (N,). Made at the first question."""
+        if name not in self._totals:
+            self._totals[name] = getattr(self, name).sum(axis=1, dtype=np.int64)
+        return self._totals[name]
+
     def rewritten(self, n: int, before: Sequence[str]) -> None:
         """A row has been written, where these devices were before: what was made of the old one is forgotten."""
         self._places.move(n, before, self.devices[n])
+        self.forget()
+
+    def forget(self) -> None:
+        """Columns are others now: what was made of the old ones is made anew."""
         self._view = self._row = None
+        self._totals = {}
 
     def idle(self) -> NodeTable:
         """The same devices with nothing taken: what could ever fit. Shares memory with this table, except what is used."""

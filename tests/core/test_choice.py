@@ -5,9 +5,13 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
-from hami_core import placement, table
+from hami_core import choice, placement, table
 from hami_core.model import Link, Policy, Weights
 from tests.core.fleet import a_capacity, a_request, a_row, a_table
 
@@ -166,3 +170,21 @@ def test_containers_that_run_one_after_the_other_may_each_have_it_alone() -> Non
     both = [a_request("setup", cores=100, phases=(1,)), a_request("main", cores=100)]
 
     assert [share.device for share in placement.place(both, a_row(8000, 8000), "share")] == ["d0", "d0"]
+
+
+# --- Many nodes ------------------------------------------------------------------------------------------------------
+
+
+@given(st.data())
+def test_devices_that_are_picked_one_by_one_are_the_heads_of_the_sorted_lines(data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(st.integers(0, 6), st.integers(1, 6)))
+    mask = np.asfortranarray(data.draw(arrays(bool, shape)))
+    keys = [
+        np.asfortranarray(key)
+        for key in data.draw(st.lists(arrays(np.int64, shape, elements=st.integers(-2, 2)), min_size=1, max_size=3))
+    ]
+    needed = data.draw(st.integers(1, 6))
+
+    picked = choice._picked(mask, keys, needed)
+
+    assert picked.tolist() == choice._head(choice._order(mask, keys), mask, needed).tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
@@ -173,6 +174,20 @@ def test_holding_twice_is_holding_once_and_releasing_tells_what_it_was() -> None
     assert fleet.holding("a") == ("n0", holding)
     assert fleet.release("a") is holding
     assert (fleet.release("a"), fleet.holding("a"), used(fleet, "n0")) == (None, None, [[0], [0], [0]])
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_pods_are_small() -> None:
+    fleet = a_fleet()
+    tracemalloc.start()
+    try:
+        for number in range(100_000):
+            fleet.hold(f"n{number % 1000}", a_holding(f"{number:036}", a_share()))
+        size, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert size < 150e6
 
 
 # --- Closed nodes ----------------------------------------------------------------------------------------------------

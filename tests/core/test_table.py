@@ -122,3 +122,17 @@ def test_an_idle_table_has_nothing_taken_and_leaves_the_other_as_it_was() -> Non
 
 def test_an_idle_table_of_a_locked_one_is_idle_too() -> None:
     assert a_row(8000, used=[3000]).locked().idle().locked().memory_used.tolist() == [[0]]
+
+
+def test_a_few_rows_are_a_table_of_their_own_in_the_order_that_was_asked_for() -> None:
+    columns = a_table([a_capacity("d0")], [a_capacity("e0", 4000)], [a_capacity("f0")])
+
+    some = columns.locked().some(np.array([2, 1]))
+    columns.take(1, 0, 1, 1000, 0)
+
+    assert (some.devices, some.memory.tolist(), some.memory_used.tolist()) == ([("f0",), ("e0",)], [[8000], [4000]], [[0], [0]])
+    assert [some.places(device) for device in ("e0", "d0")] == [[(1, 0)], ()]
+
+
+def test_totals_are_those_of_each_node_s_devices() -> None:
+    assert a_table([a_capacity("d0"), a_capacity("d1")], [a_capacity("e0")]).total("memory").tolist() == [16000, 8000]
