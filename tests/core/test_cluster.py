@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,6 +101,7 @@ def test_a_folder_in_use_is_no_leftover(tmp_path: Path) -> None:
 
 OWNER = """
 import sys
+import threading
 from pathlib import Path
 from hami_core.testing.cluster.folders import Folder
 print(Folder(Path(sys.argv[1])).path)
@@ -110,7 +112,8 @@ def test_what_runs_for_a_folder_that_nobody_holds_is_ended(tmp_path: Path) -> No
     said = subprocess.run([sys.executable, "-c", OWNER, str(tmp_path)], capture_output=True, text=True, check=True).stdout
     left = Path(said.strip())
     with subprocess.Popen(["sleep", "60"], env={"PATH": "/usr/bin:/bin", folders.VARIABLE: str(left)}) as orphan:
-        assert list(folders.programs_of(left)) == [orphan.pid]
+        while list(folders.programs_of(left)) != [orphan.pid]:  # a moment after it was started its environment is not there yet
+            assert orphan.poll() is None
 
         assert folders.remove_leftovers(tmp_path) == [left]
 
@@ -233,3 +236,23 @@ def test_a_node_may_have_devices_of_several_kinds(simulated: Simulated) -> None:
 
     assert set(simulated.annotations(node)) == {f"devices.hami.io/{kind}" for kind in kinds}
     assert len(kinds) >= 2
+
+
+def test_folders_are_made_while_somebody_looks_for_leftovers(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            folders.remove_leftovers(tmp_path)
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        made = [folders.Folder(tmp_path) for _ in range(300)]
+    finally:
+        over.set()
+        looking.join()
+
+    assert all((folder.path / folders.MARKER).exists() for folder in made)
+    for folder in made:
+        folder.remove()

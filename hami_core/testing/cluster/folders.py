@@ -27,24 +27,27 @@ class Folder:
     """A fresh folder under ``parent`` (the system's for temporary ones), in use until ``remove`` or the end of this process."""
 
     def __init__(self, parent: Path | None = None) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
-        self._marker = _locked(self.path / MARKER)
-        if self._marker is None:
-            raise FileNotFoundError(self.path)  # cannot be: nobody takes a folder without a marker away
+        marker = None
+        while marker is None:  # again, if somebody who looks for leftovers was between our marker and its lock
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+            marker = _locked(self.path / MARKER)
+        self._marker = marker
 
     def remove(self) -> None:
         """Take it away with all that is in it."""
         shutil.rmtree(self.path, ignore_errors=True)
-        if self._marker is not None:
-            self._marker.close()
+        self._marker.close()
 
 
 def _locked(marker: Path) -> IO[bytes] | None:
-    """The marker, open and locked. None: somebody else holds it."""
+    """The marker, open and locked. None: somebody else holds it, or has taken it away in this moment."""
     file = marker.open("ab")
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
+        file.close()
+        return None
+    if not marker.exists():
         file.close()
         return None
     return file
