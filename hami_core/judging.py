@@ -32,6 +32,7 @@ T = TypeVar("T", bound=np.generic)
 
 MOST = 64  # different demands that are remembered: 0.1 MB each at 5,000 nodes of 8 devices
 FEW = 8  # all rows are judged anew where more than this part of them has changed
+SMALL = 800  # and always up to so many: a part costs 0.15 ms however small it is, and all of them no more
 
 
 @frozen(eq=False)
@@ -57,10 +58,11 @@ class _Known:
 class Judge:
     """Asks the hooks, and remembers what they said. For one fleet and one owner."""
 
-    def __init__(self, hook: HookRelay, fleet: Fleet, most: int = MOST) -> None:
+    def __init__(self, hook: HookRelay, fleet: Fleet, most: int = MOST, small: int = SMALL) -> None:
         self._hook = hook
         self._fleet = fleet
         self._most = most
+        self._small = small
         self._known: dict[Hashable, _Known] = {}  # the one that was used last is the last
 
     def judged(self, asks: Sequence[Ask]) -> Judged:
@@ -79,7 +81,8 @@ class Judge:
 
     def _again(self, known: _Known) -> Judged:
         rows = self._fleet.changed(known.version)
-        if rows is None or len(rows) * FEW > len(known.judged.ranks):
+        nodes = len(known.judged.ranks)
+        if rows is None or nodes <= self._small or len(rows) * FEW > nodes:
             return self._all(known.asks, self._fleet.tables)
         return _merged(known.judged, self._all(known.asks, self._some(known.asks, rows)), rows)
 

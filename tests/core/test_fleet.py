@@ -405,4 +405,4 @@ class Fleets(RuleBasedStateMachine):
 
 
 def test_after_any_changes_the_tables_are_what_they_would_be_if_built_from_nothing() -> None:
-    run_state_machine_as_test(Fleets, settings=settings(max_examples=40, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(Fleets, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))
