@@ -6,6 +6,7 @@ have no greatest length. A client that is cut off has had its time; one that can
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -31,6 +32,9 @@ class Limits:
     connections: int = 512
 
 
+_NUMBERS = count(1)
+
+
 class Patient(HttpToolsProtocol):
     """One connection. Its deadline is that of what it waits for: headers, the rest of a request, the end of its answer."""
 
@@ -41,14 +45,17 @@ class Patient(HttpToolsProtocol):
         self._in_headers = False
         self._header_bytes = 0
         self._ending = False
+        self._number = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take it, unless there are too many."""
+        """Take it. Where there are too many, one goes that has had its chance: who keeps silent keeps nobody out."""
         super().connection_made(transport)
-        if len(self.connections) > self.limits.connections:
-            transport.abort()
-            return
+        self._number = next(_NUMBERS)
         self._wait(self.limits.headers, self._cut)
+        if len(self.connections) > self.limits.connections:
+            silent = (one for one in self.connections if isinstance(one, Patient) and one.cycle is None)
+            waiting = (one for one in silent if not one.transport.is_closing())
+            min(waiting, key=lambda one: one._number, default=self)._cut()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget its deadlines."""

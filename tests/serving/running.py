@@ -65,8 +65,8 @@ def running(app: App, *, tls: CertSwap | None = None, limits: Limits | None = No
     try:
         asyncio.run_coroutine_threadsafe(server.start(), loop).result(PATIENCE)
         yield Running(server, loop)
-        asyncio.run_coroutine_threadsafe(server.stop(1.0), loop).result(PATIENCE)
     finally:
+        asyncio.run_coroutine_threadsafe(server.stop(1.0), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(PATIENCE)
         loop.close()

@@ -183,7 +183,7 @@ def test_a_client_that_takes_no_answer_is_cut_off() -> None:
     ids=["tls", "no http", "negative", "two lengths", "no chunk", "long header", "long path", "many headers"],
 )
 def test_garbage_is_refused(request_: bytes, status: int) -> None:
-    with running(app(), limits=SHORT) as server, closing(connected(server.port)) as connection:
+    with running(app(), limits=Limits()) as server, closing(connected(server.port)) as connection:
         with suppress(ConnectionError):
             connection.sendall(request_)
         said = until_closed(connection)
@@ -227,6 +227,19 @@ def test_more_connections_than_allowed_are_closed_and_the_others_served() -> Non
         for connection in kept:
             connection.sendall(POST + b"content-length: 1\r\n\r\nx")
             assert b"200" in connection.recv(1000)
+            connection.close()
+
+
+def test_who_keeps_silent_keeps_nobody_out() -> None:
+    with running(app(), limits=Limits(connections=8, headers=60)) as server:
+        silent = [connected(server.port) for _ in range(20)]
+        kept = connected(server.port)
+        for _ in range(20):
+            kept.sendall(POST + b"content-length: 1\r\n\r\nx")
+            assert b"200" in kept.recv(1000)
+            silent += [connected(server.port) for _ in range(2)]
+
+        for connection in (kept, *silent):
             connection.close()
 
 
