@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,6 +15,7 @@ from hami_core.errors import PluginError
 from hami_core.plugins import Failure
 from hami_webhook import daemon, guard, registration
 from hami_webhook.manifests import manifests
+from hami_webhook.metrics import Metrics
 from tests.webhook import door
 
 URL = {"scheduler.admissionWebhook.url": "https://192.0.2.7:9443/admit"}
@@ -86,3 +89,14 @@ def test_manifests_are_the_same_as_yaml_and_as_json(capsys: pytest.CaptureFixtur
 
     assert (as_json["kind"], as_json["items"]) == ("List", as_yaml)
     assert as_yaml[0]["kind"] == "ServiceAccount"
+
+
+def test_the_page_about_the_webhook_names_every_metric() -> None:
+    catalogue, _ = door.world()
+    shown = {
+        line.split()[2] for line in Metrics(catalogue.resources()).text().decode().splitlines() if line.startswith("# HELP")
+    }
+    page = (Path(__file__).parents[2] / "docs/webhook.md").read_text()
+
+    named = set(re.findall(r"^\| `(hami_webhook_\w+)", page, re.MULTILINE))
+    assert named == {name for name in shown if not name.endswith("_created")}
