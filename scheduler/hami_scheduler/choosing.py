@@ -50,7 +50,7 @@ def choose(hook: HookRelay, state: State, asked: Asked, names: Sequence[str], mo
         return _nothing(state, asked, judged.verdicts, offer, own)
     kept, shares = _kept(hook, state, asked, _ordered(fitting, ranks, within, rows.order, most), within, most or len(fitting))
     if not kept:
-        own[np.isin(offer.rows, fitting)] = QUOTA
+        own[np.isin(offer.rows, fitting)] = QUOTA if within is not None else filtering.MISFIT
         return _nothing(state, asked, judged.verdicts, offer, own)
     return Choice(filtering.Filtered(tuple(rows.nodes[row] for row in kept), {}), ranks[kept].tolist(), shares)
 

@@ -28,7 +28,7 @@ LEVELS = 10
 """kube-scheduler's MaxExtenderPriority: the best level, beside 0 (k8s.io/kube-scheduler, extender/v1/types.go)."""
 
 FITS = int(Reason.FITS)
-UNKNOWN, CLOSED, UNREADABLE, QUOTA, ELSEWHERE = -1, -2, -3, -4, -5  # beside the codes of Reason
+UNKNOWN, CLOSED, UNREADABLE, QUOTA, ELSEWHERE, MISFIT = -1, -2, -3, -4, -5, -6  # beside the codes of Reason
 
 PHRASES: Mapping[int, str] = {
     UNKNOWN: "no device published",
@@ -36,6 +36,7 @@ PHRASES: Mapping[int, str] = {
     UNREADABLE: "its device inventory cannot be read",
     QUOTA: "the namespace's quota would be passed",
     ELSEWHERE: "the pod is being bound to another node",
+    MISFIT: "fits by its plugin's word, and has no place",
     Reason.NO_DEVICE: "no such device",
     Reason.COUNT: "too few devices",
     Reason.MODEL: "too few devices of a wanted model",

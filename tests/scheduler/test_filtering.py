@@ -320,3 +320,12 @@ def test_a_limit_that_cannot_be_read_allows_nothing() -> None:
     assert filtered.kept == ()
     assert str(filtered.why).endswith(fault)
     assert world.cluster.unreadable_quotas() == (("default", fault),)
+
+
+def test_a_plugin_whose_fit_and_place_disagree_is_not_taken_for_a_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hami_core.placement.place", lambda *_: ())
+    world = a_world(a_node("n0"))
+
+    filtered = world.cluster.filter(a_pod(), ["n0"])
+
+    assert filtered.failed == {"n0": "fits by its plugin's word, and has no place"}
