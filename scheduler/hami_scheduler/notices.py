@@ -88,7 +88,7 @@ class Notices:
         self._board, self._threads, self._clock, self._wall = board, threads, clock, wall
         self._pods: dict[str, Waiting] = {}
         self._news = asyncio.Event()
-        self._freed = float("inf")
+        self._freed = self._freed_last = float("inf")  # the first and the last time since it was looked at
 
     def __len__(self) -> int:
         return len(self._pods)
@@ -140,12 +140,13 @@ class Notices:
 
     def freed(self) -> None:
         """Room has come of which kube-scheduler knows, too. Asked for any number of times, it costs little."""
-        self._freed = min(self._freed, self._clock())
+        self._freed_last = self._clock()
+        self._freed = min(self._freed, self._freed_last)
 
     def _look_for_the_early(self, now: float) -> None:
         """Who asked before the room had come, and has not asked since, will be told to."""
         if now - self._freed >= SOON:
-            freed, self._freed = self._freed, float("inf")
+            freed, self._freed = self._freed_last, float("inf")
             for pod in self._pods.values():
                 if pod.tried <= freed:
                     pod.again = min(pod.again, now if freed - pod.tried < NEAR else now + LATE)

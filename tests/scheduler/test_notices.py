@@ -203,6 +203,20 @@ def test_who_asked_just_before_the_room_was_known_here_is_told_to_ask_again() ->
     assert case.write() == []
 
 
+def test_room_that_comes_after_other_room_is_not_forgotten() -> None:
+    case = Case()
+    case.notices.freed()
+    case.clock.time += 0.1
+    case.notices.waits(waiting(), FULL)
+    case.write()
+
+    case.clock.time += 0.1
+    case.notices.freed()
+    case.clock.time += SOON
+
+    assert [uid for uid, _, _ in case.write()] == ["a"]
+
+
 def test_who_asks_again_by_itself_after_the_room_came_is_not_told_to() -> None:
     case = Case()
     case.notices.waits(waiting(), FULL)
