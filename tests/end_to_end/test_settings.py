@@ -16,15 +16,21 @@ from hami_core.errors import ValidationError
 from hami_core.model import Capacity
 from hami_core.serving.certificates import Lives, renewed
 from hami_mock import machine
+from hami_scheduler import auth
+from hami_scheduler.settings import SchedulerSettings
 from hami_webhook import guard
 from hami_webhook.manifests import manifests
 from hami_webhook.registration import registration
 from tests.cli.command import MIB, PROBE, a_container, a_pod, room, seen
+from tests.scheduler import daemons as schedulers
+from tests.scheduler.world import a_node, a_world
+from tests.scheduler.world import a_pod as a_waiting_pod
 from tests.webhook import daemons, door
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from hami_scheduler.daemon import Running
     from tests.cli.command import Ended, Node, OnMachine
 
 
@@ -36,7 +42,7 @@ class Proof(Protocol):
     def __call__(self, on: OnMachine) -> None: ...
 
 
-OURS = ("core", "mock", "nvidia", "webhook")
+OURS = ("core", "mock", "nvidia", "scheduler", "webhook")
 T4 = 15360
 LIMITS = ("sh", "-c", "cat $HAMI_LIMITS")
 PROOFS: dict[str, Proof] = {}
@@ -473,6 +479,95 @@ def the_webhook_goes_on_for_so_long_after_it_is_told_to_end(on: OnMachine) -> No
     *_, seconds = daemons.served({f"{webhook}.bindAddress": ":0", f"{webhook}.drainSeconds": 0.5})
 
     assert seconds >= 0.5
+
+
+@proves("scheduler.extender.bindAddress", "scheduler.extender.httpTimeoutSeconds")
+def kube_scheduler_finds_the_extender_there_and_waits_so_long(on: OnMachine) -> None:
+    values = {"scheduler.extender.bindAddress": "127.0.0.7:1234", "scheduler.extender.httpTimeoutSeconds": 9}
+
+    (extender,) = schedulers.configuration(values)["extenders"]
+
+    assert (extender["urlPrefix"], extender["httpTimeout"]) == ("http://127.0.0.7:1234", "9s")
+
+
+@proves("scheduler.extender.auth", "scheduler.extender.tokenFile")
+def the_secret_word_is_a_part_of_the_url(on: OnMachine) -> None:
+    word = on("t4-node").folder / "word"
+    word.write_text("0123456789abcdef")
+    values = {"scheduler.extender.auth": "token", "scheduler.extender.tokenFile": str(word)}
+
+    (extender,) = schedulers.configuration(values)["extenders"]
+
+    assert extender["urlPrefix"] == "http://127.0.0.1:9396/0123456789abcdef"
+
+
+@proves(
+    *(f"scheduler.extender.{name}" for name in ("certFile", "keyFile", "clientCAFile")),
+    *(f"scheduler.kubeScheduler.{name}" for name in ("clientCertFile", "clientKeyFile", "extenderCAFile")),
+)
+def the_extender_and_kube_scheduler_show_each_other_these_certificates(on: OnMachine) -> None:
+    names = ("certFile", "keyFile", "clientCAFile"), ("clientCertFile", "clientKeyFile", "extenderCAFile")
+    files = {name: on("t4-node").folder / name for name in (*names[0], *names[1])}
+    for file in files.values():
+        file.write_text("")
+    values: dict[str, object] = {f"scheduler.extender.{name}": str(files[name]) for name in names[0]}
+    values |= {f"scheduler.kubeScheduler.{name}": str(files[name]) for name in names[1]}
+    values["scheduler.extender.auth"] = "mtls"
+
+    (extender,) = schedulers.configuration(values)["extenders"]
+    tls = auth.access(schedulers.decided(values)[SchedulerSettings]).tls
+
+    assert tls == auth.Tls(*(files[name] for name in names[0]))
+    assert list(extender["tlsConfig"].values()) == [str(files[name]) for name in ("extenderCAFile", *names[1][:2])]
+
+
+@proves("scheduler.extender.nodesReturned")
+def kube_scheduler_gets_so_many_nodes(on: OnMachine) -> None:
+    nodes = [f"n{n}" for n in range(5)]
+    world = a_world(*map(a_node, nodes), scheduler_extender_nodesReturned=2)
+
+    assert len(world.filter(a_waiting_pod(), *nodes)) == 2
+
+
+@proves("scheduler.extender.holdSeconds")
+def room_is_kept_so_long_for_a_pod_that_is_not_bound(on: OnMachine) -> None:
+    world = a_world(a_node("n0", 8000), scheduler_extender_holdSeconds=3)
+    world.filter(a_waiting_pod(memory=8000), "n0")
+
+    world.clock.time += 2.9
+    held = world.cluster.expire()
+    world.clock.time += 0.2
+
+    assert (held, world.cluster.expire()) == (0, 1)
+
+
+@proves("scheduler.metricsBindAddress", "scheduler.identity")
+def metrics_are_there_and_the_lease_of_this_name_is_ours(on: OnMachine) -> None:
+    with socket.create_server((daemons.HOST, 0)) as free:
+        port = free.getsockname()[1]
+    values = {"scheduler.metricsBindAddress": f"127.0.0.1:{port}", "scheduler.identity": "gpu-7"}
+
+    async def told(running: Running) -> tuple[int, str]:
+        return running.info.address.port, running.follower.state.identity
+
+    assert schedulers.at(values, told) == (port, "gpu-7")
+
+
+@proves("scheduler.extender.logLevel")
+def the_scheduler_logs_from_this_level_on(on: OnMachine) -> None:
+    told = {}
+    for level in ("info", "error"):
+        with schedulers.serving({"scheduler.extender.logLevel": level}, on("t4-node").folder / f"{level}.log") as log:
+            told[level] = log()
+
+    assert ('"serving"' in told["info"], told["error"]) == (True, "")
+
+
+@proves("scheduler.kubeScheduler.percentageOfNodesToScore")
+def kube_scheduler_looks_at_this_part_of_the_nodes(on: OnMachine) -> None:
+    told = schedulers.configuration({"scheduler.kubeScheduler.percentageOfNodesToScore": 100})
+
+    assert told["percentageOfNodesToScore"] == 100
 
 
 @proves("driver.deadlineSeconds")

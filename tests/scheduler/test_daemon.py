@@ -1,0 +1,91 @@
+"""The whole process without a cluster: who gets in, what is told meanwhile, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import trustme
+
+from hami_core.errors import SettingsError
+from tests.scheduler.daemons import at, configuration
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from hami_scheduler.daemon import Running
+
+
+async def asked(running: Running, path: str, context: ssl.SSLContext | None = None, info: bool = False) -> tuple[int, Any]:
+    server = running.info if info else running.extender
+    hello = "localhost" if context else None
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.address.port, ssl=context, server_hostname=hello)
+    method, body = ("GET", b"") if info else ("POST", b'{"Pod":{},"NodeNames":[]}')
+    head = f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    answer = await reader.read()
+    writer.close()
+    first, _, rest = answer.partition(b"\r\n\r\n")
+    return int(first.split()[1]), rest
+
+
+def test_a_process_whose_api_server_is_gone_is_alive_and_not_ready_and_says_why() -> None:
+    async def act(running: Running) -> tuple[Any, Any]:
+        async with asyncio.timeout(5):
+            while not running.lease.health()[0].failure:
+                await asyncio.sleep(0.01)
+        return await asked(running, "/healthz", info=True), await asked(running, "/readyz", info=True)
+
+    (alive, _), (ready, body) = at({}, act)
+
+    assert (alive, ready) == (200, 503)
+    assert json.loads(body)["watches"]["lease"]["failure"] == "API server: gone"
+
+
+def test_metrics_are_there_from_the_first_moment() -> None:
+    async def act(running: Running) -> Any:
+        return await asked(running, "/metrics", info=True)
+
+    status, page = at({}, act)
+
+    assert (status, b"hami_build_info{version=" in page, b"hami_scheduler_leading 0.0" in page) == (200, True, True)
+
+
+def test_with_mtls_only_who_has_a_certificate_of_that_authority_gets_in(tmp_path: Path) -> None:
+    server_ca, client_ca, other_ca = trustme.CA(), trustme.CA(), trustme.CA()
+    own = server_ca.issue_cert("localhost")
+    own.private_key_pem.write_to_path(tmp_path / "tls.key")
+    own.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
+    client_ca.cert_pem.write_to_path(tmp_path / "clients.crt")
+    extender = "scheduler.extender"
+    values = {
+        f"{extender}.auth": "mtls",
+        f"{extender}.certFile": str(tmp_path / "tls.crt"),
+        f"{extender}.keyFile": str(tmp_path / "tls.key"),
+        f"{extender}.clientCAFile": str(tmp_path / "clients.crt"),
+    }
+
+    def client(authority: trustme.CA | None) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        server_ca.configure_trust(context)
+        if authority is not None:
+            authority.issue_cert("kube-scheduler").configure_cert(context)
+        return context
+
+    async def act(running: Running) -> int:
+        for authority in (None, other_ca):
+            with pytest.raises((ssl.SSLError, ConnectionError, IndexError)):
+                await asked(running, "/prioritize", client(authority))
+        return (await asked(running, "/prioritize", client(client_ca)))[0]
+
+    assert at(values, act) == 503  # let in, and not leading
+
+
+def test_an_authentication_without_its_files_does_not_start() -> None:
+    with pytest.raises(SettingsError, match="certFile"):
+        at({"scheduler.extender.auth": "mtls"}, lambda _: asyncio.sleep(0))
+    with pytest.raises(SettingsError, match="tokenFile"):
+        configuration({"scheduler.extender.auth": "token"})
