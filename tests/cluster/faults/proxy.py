@@ -150,6 +150,10 @@ class Proxy:
         """No byte of any watch passes, and nobody is told, until ``calm``."""
         self._frozen = True
 
+    def thaw_watches(self) -> None:
+        """They go on."""
+        self._frozen = False
+
     def close_watches(self) -> None:
         """Every watch that is open ends properly."""
         self._do(self._close_watches())

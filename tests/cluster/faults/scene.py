@@ -150,11 +150,11 @@ class Scene:
         """So many alike, at once."""
         self.create(*(a_pod(f"{prefix}-{n}", limits) for n in range(count)))
 
-    def delete(self, *pods: str) -> None:
-        """Gone at once; who is gone already is."""
+    def delete(self, *pods: str, grace: int = 0) -> None:
+        """Gone at once, or after so many seconds of grace; who is gone already is."""
         for name in pods:
             try:
-                self.api.delete(f"{self.pods_path}/{name}", **NOW)
+                self.api.delete(f"{self.pods_path}/{name}", gracePeriodSeconds=str(grace))
             except ApiRefused as error:
                 if error.status != 404:
                     raise

@@ -275,8 +275,9 @@ def binding(uid: str, received: int, answered: int, **more: Any) -> Entry:
 
 def test_the_log_tells_grants_at_their_answers_and_ends_at_their_requests() -> None:
     log = [binding("1", 1, 2), binding("2", 3, 6), entry("pods", "delete", "1", 5, 7), binding("3", 3, 4, status=409)]
+    log += [entry("pods/status", "patch", "2", 8, 9, user="kwok"), entry("pods/status", "patch", "2", 9, 9, user="admin")]
 
-    assert history.steps(log) == [granted("1", share()), Ended("1"), granted("2", share())]
+    assert history.steps(log) == [granted("1", share()), Ended("1"), granted("2", share()), Ended("2")]
 
 
 def test_only_bindings_that_were_carried_out_count() -> None:
