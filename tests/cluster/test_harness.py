@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.cluster.conftest import StartsControlPlanes
 
 BARE = Options(controllers=False, kwok=False)
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 def wait_for(condition: Callable[[], object], what: str) -> None:
@@ -107,7 +107,7 @@ def test_a_pod_on_a_simulated_node_runs_and_goes(control_plane: ControlPlane, na
     wait_for(lambda: phase(control_plane, namespace, "p") == "Running", "running")
 
     assert control_plane.get("pod", "p", "-n", namespace)["spec"]["nodeName"] in nodes
-    control_plane.kubectl("delete", "pod", "p", "-n", namespace, "--timeout=30s")
+    control_plane.kubectl("delete", "pod", "p", "-n", namespace, "--timeout=60s")
 
 
 @pytest.mark.parametrize("end", ["Succeeded", "Failed"])
@@ -129,7 +129,7 @@ def test_a_pod_that_is_held_stays_pending_on_its_node(control_plane: ControlPlan
 def test_a_deployment_gets_its_pods(control_plane: ControlPlane, namespace: str, nodes: list[str]) -> None:
     control_plane.kubectl("create", "deployment", "d", "--image=none", "--replicas=3", "-n", namespace)
 
-    control_plane.kubectl("rollout", "status", "deployment/d", "-n", namespace, "--timeout=30s")
+    control_plane.kubectl("rollout", "status", "deployment/d", "-n", namespace, "--timeout=60s")
 
 
 def test_a_node_publishes_what_changes_on_it(control_plane: ControlPlane, simulated: Simulated) -> None:

@@ -29,7 +29,7 @@ def test_the_tests_of_the_page_pass_as_they_stand(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
         check=False,
     )
 
