@@ -173,7 +173,8 @@ def test_nobody_holds_anything_is_said(t4: Node) -> None:
 
 
 COMMANDS = [
-    *("play", "run", "ps", "logs", "wait", "stop", "devices", "topology", "health", "plugins", "config", "mock", "nvidia"),
+    *("play", "run", "ps", "logs", "wait", "stop", "devices", "topology", "health", "plugins", "config"),
+    *("explain", "mock", "nvidia", "scheduler", "webhook"),
 ]
 
 

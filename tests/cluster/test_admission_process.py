@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import signal
+import ssl
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -13,14 +14,13 @@ from hami_core import names
 from hami_core.testing.cluster.api import ApiRefused
 from hami_webhook.keeping import SECRET
 from tests.cluster import webhooks
-from tests.cluster.admitting import OURS, installed, message, wait_for
+from tests.cluster.admitting import ADMISSION, OURS, installed, message, wait_for
 from tests.cluster.webhooks import container, pod
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from hami_core.testing.cluster import ControlPlane
-    from tests.cluster.webhooks import Webhook
 
 WORK = "work"
 PODS = f"/api/v1/namespaces/{WORK}/pods"
@@ -130,32 +130,30 @@ def served(plane: ControlPlane) -> str:
     return str(plane.get("secret", SECRET, "-n", OURS)["data"]["tls.crt"])
 
 
-def test_two_that_begin_at_once_end_with_one_authority_and_either_is_enough(plane: ControlPlane) -> None:
+def test_two_that_begin_at_once_end_with_one_authority_and_serve_the_same(plane: ControlPlane) -> None:
     plane.kubectl("delete", "secret", SECRET, "-n", OURS, "--ignore-not-found")
-    found: list[Webhook] = []
-    names_ = ("one", "other")
+    both = ("one", "other")
+    ports = [plane.ports[name] for name in both]  # before there are threads
+    plane.kubeconfig(ADMISSION)
 
-    def begin(name: str) -> None:
-        found.append(webhooks.start(plane, name, port_of="one"))
-
-    threads = [threading.Thread(target=begin, args=(name,)) for name in names_]
+    threads = [threading.Thread(target=webhooks.start, args=(plane, name), kwargs={"port_of": "one"}) for name in both]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     try:
-        assert len(found) == 2
-        kept = base64.b64decode(plane.get("secret", SECRET, "-n", OURS)["data"]["ca.crt"])
-        assert webhooks.bundle(plane) == kept
+        kept = plane.get("secret", SECRET, "-n", OURS)["data"]
+        assert webhooks.bundle(plane) == base64.b64decode(kept["ca.crt"])
+        wait_for(lambda: {shown(port) for port in ports} == {base64.b64decode(kept["tls.crt"]).decode()}, "served by both")
         webhooks.until_called(plane, PODS)
-
-        with webhooks.running(plane, "third", port_of="third"):
-            plane.kill("one")
-            wait_for(lambda: is_up(plane), "served by another with the same certificates")
     finally:
-        for name in names_:
+        for name in both:
             plane.kill(name)
         plane.kubectl("delete", "mutatingwebhookconfiguration", names.ADMISSION, "--ignore-not-found")
+
+
+def shown(port: int) -> str:
+    return ssl.get_server_certificate((webhooks.HOST, port))
 
 
 def is_up(plane: ControlPlane) -> bool:
