@@ -206,6 +206,18 @@ def test_what_is_held_after_a_binding(outcome: Outcome, used: int) -> None:
     assert world.used() == {"n0": used}
 
 
+@pytest.mark.parametrize("outcome", [Outcome.REFUSED, Outcome.UNKNOWN])
+def test_what_the_api_server_has_bound_stays_bound(outcome: Outcome) -> None:
+    world = a_world(a_node("n0"))
+    pod = a_filtered(world, a_pod("a"), "n0")
+    world.begin(pod, "n0")
+    world.cluster.settle("a", Outcome.BOUND)
+
+    world.cluster.settle("a", outcome)
+
+    assert (world.used(), world.cluster.counts().bound) == ({"n0": 3000}, 1)
+
+
 def test_settling_what_was_never_begun_changes_nothing() -> None:
     world = a_world(a_node("n0"))
     a_filtered(world, a_pod("a"), "n0")

@@ -87,6 +87,12 @@ def test_cores_that_nobody_asks_need_no_quota() -> None:
     assert world.filter(a_pod("b", cores=1), "n0") == ()
 
 
+def test_a_limit_on_cores_that_cannot_be_read_concerns_pods_that_ask_for_none_too() -> None:
+    world = a_world(a_node("n0"), quotas=[a_quota(limits_cores="half")])
+
+    assert world.filter(a_pod("a"), "n0") == ()
+
+
 def test_shares_are_counted_by_the_device() -> None:
     world = a_world(a_node("n0", 8000, 8000), quotas=[a_quota(limits_card="3")])
 

@@ -182,6 +182,15 @@ def test_an_event_that_is_older_than_the_end_of_its_pod_changes_nothing() -> Non
     assert (after_its_end, world.used(), world.cluster.counts().pods) == ({"n0": 0}, {"n0": 0}, 0)
 
 
+def test_of_two_ends_of_a_pod_the_later_one_counts() -> None:
+    world = a_world(a_node("n0"))
+    early, running, late = bound("a"), bound("a"), bound("a")
+
+    world.cluster.pods_changed([("DELETED", late), ("DELETED", early), ("MODIFIED", running)])
+
+    assert world.used() == {"n0": 0}
+
+
 def test_a_pod_that_gets_its_label_back_holds_again() -> None:
     world = a_world(a_node("n0"))
     world.cluster.pods_changed([("ADDED", bound("a")), ("DELETED", bound("a", label=""))])
