@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from hami_core import names, wire, wishes
 from hami_core.errors import WireError
-from hami_core.model import Capacity, DeviceInventory, NodeDevices  # msgspec reads them at run time
+from hami_core.model import LARGEST_AMOUNT, Capacity, DeviceInventory, NodeDevices
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -55,20 +55,22 @@ def read(catalogue: Catalogue, node: Node) -> Published:
         key = names.inventory_key(kind.name)
         if key in own:
             try:
-                devices[kind.name] = _devices(catalogue, kind.name, own[key], key)
+                devices[kind.name] = _devices(kind.name, own[key], key)
             except WireError as error:
                 faults[kind.name] = str(error)
     return Published(devices, wishes.cordoned(own), faults)
 
 
-def _devices(catalogue: Catalogue, kind: str, text: str, key: str) -> NodeDevices:
-    """WireError: no inventory, one of another kind, or with numbers that no table of ours has a column for."""
+def _devices(kind: str, text: str, key: str) -> NodeDevices:
+    """WireError: no inventory, one of another kind, or with a number that no column holds."""
     found = _decoded(text, key)
     if found.inventory.kind != kind:
         raise WireError(key, "$.inventory.kind", f"{found.inventory.kind!r} is not {kind!r}")
-    offered = dict(found.capacities)
-    for splitting in catalogue.splittings[kind]:
-        _check(offered.get(splitting.name, ()), {name for name, _ in splitting.columns}, f"{key} ({splitting.name})")
+    for _, capacities in found.capacities:
+        for capacity in capacities:
+            for name, value in capacity.extra:
+                if not abs(value) <= LARGEST_AMOUNT:  # nor is what is no number
+                    raise WireError(key, f"device {capacity.device}", f"{name}: {value} cannot be")
     return found
 
 
@@ -76,16 +78,8 @@ def _decoded(text: str, key: str) -> NodeDevices:
     """``wire.decode``, three times as fast where nothing is wrong; the words for what is wrong are its own."""
     try:
         found = _decode(text)
-    except (msgspec.DecodeError, UnicodeError, RecursionError):
-        found = None
-    if found is None or found.v != wire.VERSION:
-        return wire.decode(NodeDevices, text, key)
-    return NodeDevices(found.inventory, found.capacities)
-
-
-def _check(capacities: Collection[Capacity], columns: Collection[str], what: str) -> None:
-    unknown = {name for capacity in capacities for name, _ in capacity.extra if name not in columns}
-    if unknown:
-        raise WireError(what, "extra", f"nobody here decides by {', '.join(sorted(unknown))}")
-    if len({capacity.device for capacity in capacities}) != len(capacities):
-        raise WireError(what, "device", "an id stands there twice")
+        if found.v == wire.VERSION:
+            return NodeDevices(found.inventory, found.capacities)
+    except (ValueError, RecursionError):  # msgspec's errors are of the first kind, and the values' own
+        pass
+    return wire.decode(NodeDevices, text, key)

@@ -74,14 +74,10 @@ class State:
         published = inventory.read(self._catalogue, node)
         self._note_faults(name, published.faults)
         self._give_up_likely(name)
-        if not published.devices:
-            self.fleet.remove(name)
-            return True
-        try:
+        if published.devices:
             self.fleet.put(name, published.devices, published.cordoned)
-        except OverflowError as error:
+        else:
             self.fleet.remove(name)
-            self._note_faults(name, dict.fromkeys(published.devices, f"node {name}: a number that no device has: {error}"))
         return True
 
     def remove_node(self, name: str) -> None:

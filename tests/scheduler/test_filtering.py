@@ -224,7 +224,7 @@ def offer(memory: str = "1", extra: str = "") -> str:
         text(offered=f"{offer()}, {offer()}"),
         text(offered=offer(memory="99999999999999999999")),
         text(offered=offer(memory='"1"')),
-        text(offered=offer(extra='["warp", 9.0]')),
+        text(offered=offer(extra='["warp", 1e300]')),
     ],
 )
 def test_no_inventory_ends_the_scheduler(text: str) -> None:
@@ -232,6 +232,15 @@ def test_no_inventory_ends_the_scheduler(text: str) -> None:
 
     assert list(world.cluster.unreadable_inventories()) == ["n1"]
     assert world.filter(a_pod(), "n0", "n1") == ("n0",)
+
+
+def test_what_only_a_newer_splitting_decides_by_is_passed_over() -> None:
+    """A node may be upgraded first."""
+    device = '{"id": "d", "index": 0, "model": "", "memory": 8000}'
+    newer = offer(memory="8000", extra='["warp", 9.0]').replace('"physical": 1', '"physical": 8000')
+    world = a_world(a_node("n0", annotations={KEY: text(devices=device, offered=newer)}))
+
+    assert world.filter(a_pod(), "n0") == ("n0",)
 
 
 def test_a_node_that_is_readable_again_is_used_again() -> None:

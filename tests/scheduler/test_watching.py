@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hami_core import names, wire
 from hami_core.model import Share
@@ -262,3 +265,21 @@ def test_a_pod_with_a_grant_that_cannot_be_read_is_bound_all_the_same() -> None:
 
     assert world.filter(a_pod("a"), "n0", "n1") == ("n0",)
     assert "bound already, with a grant that cannot be read" in str(world.try_to_begin(a_pod("a"), "n1"))
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.sampled_from(("memory=3000", "physical=8000", "cores=0", "phases=0", "device=n0-d0", "kind=acme", "overhead=0")),
+    st.sampled_from(("", "-1", "9" * 25, "1,", "x", "0x10", "nan")) | st.text(max_size=5),
+)
+def test_no_grant_ends_the_scheduler(word: str, value: str) -> None:
+    """Whatever its annotations say, a pod holds something, or closes its node."""
+    world = a_world(a_node("n0"))
+    key, text = next(iter(told("a").items()))
+
+    world.cluster.pods_changed(
+        [("ADDED", bound("a", annotations={key: text.replace(word, f"{word.partition('=')[0]}={value}")}))]
+    )
+
+    assert world.cluster.counts().holdings + world.cluster.counts().unreadable_grants == 1
+    assert (np.abs(world.cluster.by_node()[0].memory_used) < 2**62).all()
