@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import urllib.error
 import urllib.request
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,15 @@ class Behind(Pair):
         request = urllib.request.Request(f"{self.address}/{verb}", json.dumps(body).encode())
         with urllib.request.urlopen(request, timeout=10) as answer:
             return json.loads(answer.read())
+
+    def status(self, path: str, body: bytes) -> int:
+        """Of the answer to this body."""
+        try:
+            with urllib.request.urlopen(f"{self.address}/{path}", body, timeout=10) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code
 
     @property
     def address(self) -> str:
