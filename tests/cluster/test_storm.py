@@ -28,9 +28,11 @@ OUTCOMES = {201: "carried out", 403: "refused by the fence", 404: "for a pod tha
 
 
 @pytest.mark.parametrize(
-    ("pods", "nodes"), [(400, 30), pytest.param(10_000, NODES, marks=pytest.mark.long)], ids=["a gust", "ten thousand"]
+    ("decisions", "nodes"), [(500, 30), pytest.param(10_000, NODES, marks=pytest.mark.long)], ids=["a gust", "ten thousand"]
 )
-def test_a_storm_leaves_nothing_wrong(simulated: Simulated, capsys: pytest.CaptureFixture[str], pods: int, nodes: int) -> None:
+def test_a_storm_leaves_nothing_wrong(
+    simulated: Simulated, capsys: pytest.CaptureFixture[str], decisions: int, nodes: int
+) -> None:
     seed = int(os.environ.get("STORM_SEED") or random.SystemRandom().randrange(10**6))
     with capsys.disabled():
         print(f"\nSTORM_SEED={seed}")  # noqa: T201
@@ -39,9 +41,9 @@ def test_a_storm_leaves_nothing_wrong(simulated: Simulated, capsys: pytest.Captu
         plane.make_namespace("storm")
         with scene(plane, simulated, "storm") as world, pair(plane, seed=seed) as one:
             world.add_nodes(nodes, devices=DEVICES)
-            crowd, weather, begun = Crowd(world, seed), Weather(one, seed), time.monotonic()
+            crowd, weather, begun = Crowd(world, one, seed), Weather(one, seed), time.monotonic()
             with weather:
-                crowd.live(pods)
+                crowd.live(decisions)
             blew = time.monotonic() - begun
             wait_for(one.leads, "leading after the storm", 60)
             crowd.make_room()
@@ -53,7 +55,7 @@ def test_a_storm_leaves_nothing_wrong(simulated: Simulated, capsys: pytest.Captu
     with capsys.disabled():
         print(report, *judged(after.doubles, after.leaks, after.stuck), sep="\n")  # noqa: T201
 
-    assert (after, crowd.made) == (CLEAN, pods)
+    assert (after, crowd.decisions >= decisions) == (CLEAN, True)
 
 
 def told(seed: int, seconds: float, crowd: Crowd, weather: Weather, bindings: Mapping[int, int]) -> str:
@@ -63,6 +65,7 @@ def told(seed: int, seconds: float, crowd: Crowd, weather: Weather, bindings: Ma
     rows = {
         "seed": seed,
         "seconds": round(seconds),
+        "decisions": crowd.decisions,
         "pods made": crowd.made,
         **ends,
         **sent,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tests.cluster.faults.scene import Behind, Scene
 
 BINDING, WATCH, LIST = "/binding", "watch=", r"/api/v1/(pods|nodes|resourcequotas)\?(?!.*watch=)"
+DECISIONS = "hami_scheduler_decisions_total{"
 WEATHER: tuple[tuple[str, str, str, Fault, float], ...] = (
     ("the request is lost", "POST", BINDING, LostRequest(), 0.02),
     ("the answer is lost", "POST", BINDING, LostAnswer(), 0.03),
@@ -132,27 +133,39 @@ class Weather:
 
 @define(eq=False)
 class Crowd:
-    """So many pods, one after the other, a number of them at a time."""
+    """Pods that come and go until so many decisions have been made about them."""
 
     scene: Scene
+    pair: Behind
     seed: int
-    waiting: int = 60  # at most so many without a node
+    waiting: int = 100  # at most so many without a node
     made: int = field(default=0, init=False)
+    decisions: int = field(default=0, init=False)  # seen; those after the last look before a kill are not counted
+    _told: int = field(default=0, init=False)
     ends: Counter[str] = field(factory=Counter, init=False)
     _dice: random.Random = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._dice = random.Random(self.seed)
 
-    def live(self, pods: int) -> None:
-        """Until so many have been made."""
-        while self.made < pods:
+    def live(self, decisions: int) -> None:
+        """Until so many have been seen."""
+        while self.decisions < decisions:
             alive = self.scene.pods()
             bound = [pod for pod in alive if pod["spec"].get("nodeName")]
-            room = min(self.waiting - (len(alive) - len(bound)), pods - self.made)
+            room = self.waiting - (len(alive) - len(bound))
             if room > 0:
                 self.scene.create(*(self._pod() for _ in range(room)))
             self._end(bound, max(room, self.waiting // 10))
+            self._count()
+
+    def _count(self) -> None:
+        """A process that is started anew begins at nothing."""
+        page = self.pair.get("/metrics").decode().splitlines()
+        told = int(sum(float(line.split()[-1]) for line in page if line.startswith(DECISIONS)))
+        if page:
+            self.decisions += told - self._told if told >= self._told else told
+            self._told = told
 
     def _pod(self) -> dict[str, Any]:
         dice, name = self._dice, f"storm-{self.made}"
