@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @output
 @click.pass_obj
 def plugins(session: Session, output: str) -> None:
-    """Show the plugins in use, the kinds they own, and those left out."""
+    """Show the plugins in use, their kinds, and those left out."""
     rows = [_row(session, plugin) for plugin in session.plugins.loaded]
     failures = [*session.plugins.failures, *session.catalogue.failures]
     if output == "json":
