@@ -63,7 +63,7 @@ class Weather:
 
     pair: Behind
     seed: int
-    pause: float = 5.0  # seconds between two blows, on average
+    pause: float = 8.0  # seconds between two blows, on average
     blows: Counter[str] = field(factory=Counter, init=False)
     _rules: list[tuple[str, Rule]] = field(factory=list, init=False)
     _stop: threading.Event = field(factory=threading.Event, init=False)
