@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from hami_core import decision
+from hami_core import decision, names
 from hami_core.errors import ValidationError
 from hami_scheduler import grants
 
@@ -29,6 +29,7 @@ class Asked:
     version: str  # of the object that was read: an annotation may be changed while the pod waits
     asks: tuple[Ask, ...]
     annotated: int  # bytes of the annotations that the pod has
+    prepared: bool  # by admission; whoever is not would be bound and see no device
 
 
 def version(pod: Mapping[str, Any]) -> str:
@@ -44,7 +45,7 @@ def uid(pod: Mapping[str, Any]) -> str:
 def read(hook: HookRelay, catalogue: Catalogue, settings: Settings, pod: Mapping[str, Any]) -> Asked:
     """ValidationError: the pod asks for what cannot be meant."""
     meta = _meta(pod)
-    annotations = meta.get("annotations") or {}
+    annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
     return Asked(
         uid=_word(meta, "uid"),
         namespace=_word(meta, "namespace"),
@@ -52,6 +53,7 @@ def read(hook: HookRelay, catalogue: Catalogue, settings: Settings, pod: Mapping
         version=_word(meta, "resourceVersion"),
         asks=decision.ask(hook, catalogue, settings, pod),
         annotated=grants.size(annotations) if isinstance(annotations, Mapping) else 0,
+        prepared=isinstance(labels, Mapping) and labels.get(names.PREPARED) == "true",
     )
 
 

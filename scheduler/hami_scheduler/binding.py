@@ -15,7 +15,7 @@ from attrs import frozen
 from hami_core import names
 from hami_core.errors import HamiError, WireError
 from hami_core.model import Share
-from hami_scheduler import choosing, grants
+from hami_scheduler import choosing, filtering, grants
 from hami_scheduler.holds import Hold, Stage
 
 if TYPE_CHECKING:
@@ -71,8 +71,12 @@ class Binder:
             return self._again(hold, node, term)
         if known := self._known(uid, node):
             return known
-        if asked is None or not asked.asks:
+        if asked is None:
             return Refusal("nothing is known of this pod here (the scheduler has started anew); it has to be filtered again")
+        if not asked.asks:  # it names a resource of ours and wants none of it ("0"): it is for us to bind
+            return Begun({}, ())
+        if not asked.prepared:
+            return Refusal(filtering.phrase(filtering.UNPREPARED))
         if node in self._state.closed:
             return Refusal(f"node {node} gets nothing new: a grant on it cannot be read")
         taken = self._taken(asked, node, hold)

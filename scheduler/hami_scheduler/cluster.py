@@ -135,6 +135,8 @@ class Cluster:
         known = self._known(pod)
         if not known.asks:
             return Filtered(tuple(names), {}, ours=False)
+        if not known.prepared:
+            return self._nowhere(names, filtering.UNPREPARED)
         if node := self._state.firmly(known.uid):
             return self._only(node, names)
         self._state.release(known.uid)
@@ -191,9 +193,14 @@ class Cluster:
         """Room is held firmly on this node, so the pod can go nowhere else."""
         if node in names:
             return Filtered((node,), {})
-        phrase = filtering.phrase(filtering.ELSEWHERE)
+        return self._nowhere(names, filtering.ELSEWHERE)
+
+    def _nowhere(self, names: Sequence[str], code: int) -> Filtered:
+        """No node is kept, all for the same reason."""
+        phrase = filtering.phrase(code)
         failed = dict.fromkeys(names, phrase)
-        return Filtered((), failed, filtering.why(failed, f"0/{len(failed)} nodes: {phrase}"))
+        why = filtering.why(failed, f"0/{len(failed)} nodes: {phrase}")
+        return Filtered((), failed, why, ours=code != filtering.UNPREPARED)
 
     def _remember(self, known: Asked, choice: choosing.Choice) -> None:
         filtered = choice.filtered

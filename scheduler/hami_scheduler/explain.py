@@ -80,7 +80,7 @@ def _notes(known: Asked, settings: Settings, pod: Pod) -> Iterator[str]:
     if not known.uid or not known.asks:
         return
     if names.PREPARED not in ((pod.get("metadata") or {}).get("labels") or {}):
-        yield "admission has not prepared it, so its containers see no device whatever is granted; create it anew"
+        yield "admission has not prepared it, so nothing is granted to it; create it anew"
     scheduler, ours = (pod.get("spec") or {}).get("schedulerName"), settings[CoreSettings].scheduler_name
     if scheduler != ours:
         yield f"spec.schedulerName: {scheduler} grants no shares; {ours} does"

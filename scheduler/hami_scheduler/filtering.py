@@ -28,7 +28,7 @@ LEVELS = 10
 """kube-scheduler's MaxExtenderPriority: the best level, beside 0 (k8s.io/kube-scheduler, extender/v1/types.go)."""
 
 FITS = int(Reason.FITS)
-UNKNOWN, CLOSED, UNREADABLE, QUOTA, ELSEWHERE, MISFIT = -1, -2, -3, -4, -5, -6  # beside the codes of Reason
+UNKNOWN, CLOSED, UNREADABLE, QUOTA, ELSEWHERE, MISFIT, UNPREPARED = -1, -2, -3, -4, -5, -6, -7  # beside the codes of Reason
 
 PHRASES: Mapping[int, str] = {
     UNKNOWN: "no device published",
@@ -37,6 +37,7 @@ PHRASES: Mapping[int, str] = {
     QUOTA: "the namespace's quota would be passed",
     ELSEWHERE: "the pod is being bound to another node",
     MISFIT: "fits by its plugin's word, and has no place",
+    UNPREPARED: "admission has not prepared the pod, so nothing is granted to it; create it anew",
     Reason.NO_DEVICE: "no such device",
     Reason.COUNT: "too few devices",
     Reason.MODEL: "too few devices of a wanted model",
@@ -72,7 +73,7 @@ class Filtered:
     kept: tuple[str, ...]  # the best first
     failed: Mapping[str, str]
     why: Why | None = None  # None: a node is kept
-    ours: bool = True  # False: the pod asks nothing of ours, and every node is kept
+    ours: bool = True  # False: the pod asks nothing of ours, and every node is kept; or it is not prepared, and none is
 
 
 @frozen(eq=False)

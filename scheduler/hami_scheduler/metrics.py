@@ -40,7 +40,8 @@ class Work:
         self.registry = CollectorRegistry()
         self.decisions = Counter(
             "hami_scheduler_decisions",
-            "Answers to filter: fits (a node is kept), waits (none is), foreign (the pod asks nothing of ours), failed.",
+            "Answers to filter: fits (a node is kept), waits (none is), foreign (the pod asks nothing of ours), unprepared "
+            "(admission has not prepared it), failed.",
             ["outcome"],
             registry=self.registry,
         )

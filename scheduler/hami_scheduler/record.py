@@ -40,7 +40,7 @@ class Record:
     def filtered(self, pod: Mapping[str, Any], filtered: Filtered) -> None:
         """A filter that was answered."""
         if not filtered.ours:
-            self.work.decisions.labels("foreign").inc()
+            self.work.decisions.labels("foreign" if filtered.why is None else "unprepared").inc()
         elif filtered.why is None:
             self.work.decisions.labels("fits").inc()
             self.notices.fits(pod)

@@ -84,7 +84,7 @@ def test_a_pod_that_exists_is_explained_by_its_name(control_plane: ControlPlane,
         f"pod {namespace}/train: never",
         "no node could hold it, even idle: 0/2 nodes: 2 lack a device with 41000 MiB in all (largest 40960; nvidia.com/gpumem)",
         '  container "main" asks 1 device of the kind nvidia: 41000 MiB',
-        "  note: admission has not prepared it, so its containers see no device whatever is granted; create it anew",
+        "  note: admission has not prepared it, so nothing is granted to it; create it anew",
         "  note: spec.schedulerName: default-scheduler grants no shares; hami-scheduler does",
     ]
 

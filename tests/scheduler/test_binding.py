@@ -302,3 +302,15 @@ def test_a_pod_that_the_watch_does_not_show_after_it_was_bound_is_in_doubt() -> 
     world.clock.time += 30
 
     assert (early, [(doubt.uid, doubt.name) for doubt in world.cluster.doubts()]) == ([], [("a", "pod-a")])
+
+
+def test_a_pod_that_wants_none_of_what_it_names_is_bound_without_a_grant() -> None:
+    """kube-scheduler leaves every pod to us that names one of our resources."""
+    world = a_world(a_node("n0"))
+    pod = a_filtered(world, a_pod("a", a_container(limits={CARD: 0})), "n0")
+
+    begun = world.begin(pod, "n0")
+    world.cluster.settle("a", Outcome.BOUND)
+
+    assert (begun.annotations, begun.shares, begun.bound) == ({}, (), False)
+    assert (world.used(), world.cluster.counts().bound) == ({"n0": 0}, 0)

@@ -212,7 +212,7 @@ def test_a_pod_that_asks_for_nothing_is_told_what_could_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("changes", "note"),
     [
-        ({"labels": {}}, "admission has not prepared it, so its containers see no device whatever is granted; create it anew"),
+        ({"labels": {}}, "admission has not prepared it, so nothing is granted to it; create it anew"),
         ({"schedulerName": "volcano"}, "spec.schedulerName: volcano grants no shares; hami-scheduler does"),
     ],
 )

@@ -338,3 +338,17 @@ def test_a_plugin_whose_fit_and_place_disagree_is_not_taken_for_a_quota(monkeypa
     filtered = world.cluster.filter(a_pod(), ["n0"])
 
     assert filtered.failed == {"n0": "fits by its plugin's word, and has no place"}
+
+
+@pytest.mark.parametrize("labels", [None, {}, {names.PREPARED: "false"}])
+def test_a_pod_that_admission_has_not_prepared_gets_no_node_and_no_room(labels: Any) -> None:
+    """It would be bound and see no device, and no watch would ever show what it holds."""
+    world = a_world(a_node("n0"))
+    pod = a_pod("a")
+    pod["metadata"]["labels"] = labels
+
+    filtered = world.cluster.filter(pod, ["n0"])
+
+    sentence = "admission has not prepared the pod, so nothing is granted to it; create it anew"
+    assert (filtered.kept, filtered.failed, filtered.ours) == ((), {"n0": sentence}, False)
+    assert (str(world.try_to_begin(pod, "n0")), world.used()) == (sentence, {"n0": 0})

@@ -158,7 +158,7 @@ def a_state(layouts: list[list[int]]) -> State:
 def an_asked(limits: list[dict[str, int]], inits: list[dict[str, int]]) -> Asked:
     containers = [a_container(f"c{n}", limits=one) for n, one in enumerate(limits)]
     pod = a_pod("a", *containers, initContainers=[a_container(f"i{n}", limits=one) for n, one in enumerate(inits)])
-    return Asked("a", "default", "pod-a", "1", decision.ask(HOOK, CATALOGUE, SETTINGS, pod), 0)
+    return Asked("a", "default", "pod-a", "1", decision.ask(HOOK, CATALOGUE, SETTINGS, pod), 0, prepared=True)
 
 
 @settings(max_examples=200, deadline=None)

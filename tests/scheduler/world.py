@@ -112,9 +112,10 @@ def a_node(name: str = "n0", *memory: int, annotations: Mapping[str, str] | None
 def a_pod(
     uid: str = "a", *containers: dict[str, Any], memory: int = 3000, cores: int = 0, namespace: str = "default", **changes: Any
 ) -> dict[str, Any]:
-    """A pod as kube-scheduler sends it: one container that asks for a share of one device."""
+    """A pod as kube-scheduler sends it, prepared: one container that asks for a share of one device."""
     limits = {CARD: 1, MEMORY: memory, **({CORES: cores} if cores else {})}
-    meta = {"uid": uid, "name": f"pod-{uid}", "namespace": namespace, "resourceVersion": version()}
+    meta: dict[str, Any] = {"uid": uid, "name": f"pod-{uid}", "namespace": namespace, "resourceVersion": version()}
+    meta["labels"] = {names.PREPARED: "true"}
     spec = {"containers": list(containers) or [a_container(limits=limits)], **changes}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": spec}
 
