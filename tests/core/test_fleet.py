@@ -404,5 +404,6 @@ class Fleets(RuleBasedStateMachine):
                 assert node or not (quick.present[n].any() or quick.memory_used[n].any() or quick.devices[n])
 
 
+@pytest.mark.slow
 def test_after_any_changes_the_tables_are_what_they_would_be_if_built_from_nothing() -> None:
     run_state_machine_as_test(Fleets, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))

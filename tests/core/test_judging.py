@@ -296,5 +296,6 @@ class Judges(RuleBasedStateMachine):
             assert judged.ranks.tolist() == np.sum(ranks, axis=0).tolist()
 
 
+@pytest.mark.slow
 def test_after_any_changes_what_is_remembered_is_what_a_fresh_look_says() -> None:
     run_state_machine_as_test(Judges, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))

@@ -82,6 +82,7 @@ def test_a_sound_plugin_keeps_every_rule() -> None:
     assert broken_rules(a_plugin()) == {}
 
 
+@pytest.mark.slow
 def test_its_own_devices_and_settings_are_used() -> None:
     seen: set[tuple[str, int]] = set()
 
@@ -95,6 +96,7 @@ def test_its_own_devices_and_settings_are_used() -> None:
     assert seen == {("d0", 2), ("d1", 2)}
 
 
+@pytest.mark.slow
 def test_a_driver_that_fails_as_a_whole_breaks_no_rule() -> None:
     def discover() -> NoReturn:
         raise DriverError("acme", "is down")
