@@ -55,7 +55,7 @@ class Events(Generic[T]):
         for line in lines:
             try:
                 event: Event[T] = self._whole.decode(line)
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 self._special(line, error, batch)
             else:
                 if event.type in CHANGES:
@@ -71,7 +71,7 @@ class Events(Generic[T]):
         """A bookmark, an error, or an object that is not of the shape."""
         try:
             event: Event[msgspec.Raw] = self._raw.decode(line)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as broken:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as broken:
             batch.failure = Unavailable(f"a watch that cannot be read: {broken}")
             return
         if event.type == "ERROR":
@@ -80,16 +80,17 @@ class Events(Generic[T]):
         batch.version = self._version(event.object) or batch.version
         if event.type != "BOOKMARK":
             reason = error or ValueError(f"an event of the unknown type {event.type}")
-            batch.changes.append(Unreadable(bytes(event.object), reason))
+            what = event.type if event.type in CHANGES else "MODIFIED"
+            batch.changes.append(Unreadable(bytes(event.object), reason, what))
 
     def _failure(self, raw: msgspec.Raw) -> KubeError:
         try:
             return of_status("GET", self._status.decode(raw))
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             return Unavailable(f"an error that cannot be read: {error}")
 
     def _version(self, raw: msgspec.Raw) -> str:
         try:
             return self._versioned.decode(raw).metadata.resource_version
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return ""

@@ -51,10 +51,11 @@ class Page(Struct, Generic[Part]):
 
 @frozen
 class Unreadable:
-    """An object that is not of the shape that we expect, and why."""
+    """An object that is not of the shape that we expect, and why. ``event``: what happened to it, of a watch."""
 
     raw: bytes
     error: Exception
+    event: str = "MODIFIED"
 
 
 @frozen
@@ -79,7 +80,7 @@ class Pages(Generic[T]):
         """Append what is on a page. One bad object costs the others of its page a second look, and nothing else."""
         try:
             page: Page[T] = self._whole.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
             return self._singly(body, objects, unreadable)
         objects.extend(page.items or ())
         return page.metadata
@@ -87,12 +88,12 @@ class Pages(Generic[T]):
     def _singly(self, body: bytes, objects: list[T], unreadable: list[Unreadable]) -> ListMeta:
         try:
             page: Page[msgspec.Raw] = self._parts.decode(body)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
             raise Unavailable(f"a list that cannot be read: {error}") from error
         for raw in page.items or ():
             try:
                 objects.append(self._one.decode(raw))
-            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                 unreadable.append(Unreadable(bytes(raw), error))
         return page.metadata
 

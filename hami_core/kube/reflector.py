@@ -55,7 +55,7 @@ def _which(raw: bytes) -> str:
     try:
         metadata = msgspec.json.decode(raw)["metadata"]
         return f"{metadata.get('namespace', '')}/{metadata.get('name', '')} ({metadata.get('uid', '')})"
-    except (msgspec.MsgspecError, UnicodeDecodeError, LookupError, TypeError, AttributeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
         return f"{len(raw)} bytes without a name"
 
 
@@ -63,8 +63,8 @@ class Reflector(Generic[T]):
     """Keeps a sink up with one resource of the API server.
 
     ``unreadable`` is told of each object that is not of the shape, before ``replaced`` of the list that it stands in, or at its
-    place among the changes. What a sink raises ends ``run``. The public attributes are for health checks: written by the
-    reflector's thread, read by any.
+    place among the changes; what it gives is handed to the sink in its stead. What it or a sink raises ends ``run``. The public
+    attributes are for health checks: written by the reflector's thread, read by any.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class Reflector(Generic[T]):
         field_selector: str = "",
         patience: float = PATIENCE,
         backoff: Backoff | None = None,
-        unreadable: Callable[[bytes, Exception], None] = report_unreadable,
+        unreadable: Callable[[bytes, Exception], T | None] = report_unreadable,
     ) -> None:
         self.synced = False  # a full list has been handed over
         self.last_contact = -math.inf  # monotonic: when the server last said anything
@@ -120,9 +120,8 @@ class Reflector(Generic[T]):
     def _list(self) -> None:
         listed = read_all(self._connection, self._path, self._shape, self._query, timeout=min(self._patience, TIMEOUT))
         self._heard()
-        for each in listed.unreadable:
-            self._report(each)
-        self._sink.replaced(listed.objects)
+        instead = [self._report(each) for each in listed.unreadable]
+        self._sink.replaced([*listed.objects, *(one for one in instead if one is not None)])
         self.restarts += self.synced
         self.synced = True
         self._version = listed.version
@@ -166,8 +165,8 @@ class Reflector(Generic[T]):
         for change in batch.changes:
             if isinstance(change, Unreadable):
                 self._give(changes)
-                changes = []
-                self._report(change)
+                instead = self._report(change)
+                changes = [] if instead is None else [(change.event, instead)]
             else:
                 changes.append(change)
         self._give(changes)
@@ -180,9 +179,9 @@ class Reflector(Generic[T]):
         if changes:
             self._sink.changed(changes)
 
-    def _report(self, each: Unreadable) -> None:
+    def _report(self, each: Unreadable) -> T | None:
         self.unreadable += 1
-        self._tell(each.raw, each.error)
+        return self._tell(each.raw, each.error)
 
     def _heard(self) -> None:
         self.last_contact, self.failure = time.monotonic(), ""

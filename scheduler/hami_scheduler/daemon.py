@@ -10,8 +10,10 @@ import asyncio
 import gc
 import logging
 import socket
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -22,7 +24,7 @@ from hami_core.names import PREPARED
 from hami_core.serving.server import Address, Server, ending
 from hami_core.serving.tls import CertSwap, Files
 from hami_core.sharing import CoreSettings
-from hami_scheduler import auth
+from hami_scheduler import auth, standins
 from hami_scheduler.api import Api
 from hami_scheduler.binder import Binder, Patience
 from hami_scheduler.cluster import Cluster
@@ -52,6 +54,9 @@ ENDED = ("Succeeded", "Failed")
 
 TICK = 1.0
 """Seconds between looks at what has run out."""
+
+DEPTH = 25_000
+"""Levels of a text that is decoded: the API server takes 10,000 of anybody, each of which costs at most two of Python's."""
 
 _log = logging.getLogger("hami_scheduler")
 
@@ -98,6 +103,7 @@ class Running:
         identity = own.identity or socket.gethostname()
         self.fault: Exception | None = None
         self._end = end
+        self._catalogue = scheduler.catalogue
         self.work = Work()
         self.cluster = Cluster(scheduler.hook, scheduler.catalogue, scheduler.settings, now=time.monotonic)
         api = Api(scheduler.connection, identity, core.scheduler_name, self.work.wrote)
@@ -145,9 +151,10 @@ class Running:
 
     def _lists(self, connection: Connection) -> list[Source[Any]]:
         cluster = self.cluster
-        nodes = _reflector(connection, "/api/v1/nodes", Node)
-        pods = _reflector(connection, "/api/v1/pods", Pod, label=f"{PREPARED}=true")
-        quotas = _reflector(connection, "/api/v1/resourcequotas", ResourceQuota)
+        node, quota = partial(standins.node, self._catalogue), partial(standins.quota, self._catalogue)
+        nodes = _reflector(connection, "/api/v1/nodes", Node, node)
+        pods = _reflector(connection, "/api/v1/pods", Pod, standins.pod, label=f"{PREPARED}=true")
+        quotas = _reflector(connection, "/api/v1/resourcequotas", ResourceQuota, quota)
         return [
             Source("nodes", nodes, cluster.nodes_replaced, self._nodes_changed),
             Source("pods", pods, self._pods_replaced, self._pods_changed),
@@ -158,7 +165,7 @@ class Running:
         path = f"/apis/coordination.k8s.io/v1/namespaces/{core.namespace}/leases"
         return Source(
             "lease",
-            _reflector(connection, path, Lease, field=f"metadata.name={core.scheduler_name}"),
+            _reflector(connection, path, Lease, standins.lease, field=f"metadata.name={core.scheduler_name}"),
             self.follower.lease_listed,
             self.follower.lease_changed,
         )
@@ -232,8 +239,16 @@ def _files(access: auth.Access) -> Files:
     return Files(access.tls.cert, access.tls.key)
 
 
-def _reflector(connection: Connection, path: str, shape: type[Any], label: str = "", field: str = "") -> Callable[[Any], Any]:
-    return lambda sink: Reflector(connection, path, shape, sink, label_selector=label, field_selector=field)
+def _reflector(
+    connection: Connection,
+    path: str,
+    shape: type[Any],
+    instead: Callable[[bytes, Exception], Any],
+    label: str = "",
+    field: str = "",
+) -> Callable[[Any], Any]:
+    """``instead``: what stands for an object that cannot be decoded."""
+    return lambda sink: Reflector(connection, path, shape, sink, label_selector=label, field_selector=field, unreadable=instead)
 
 
 def _settle_memory() -> None:
@@ -247,4 +262,5 @@ def run(scheduler: Scheduler) -> None:
     import uvloop
 
     gc.set_threshold(50_000, 20, 100)
+    sys.setrecursionlimit(DEPTH)  # else one pod with deep managedFields would hide all others
     uvloop.run(scheduler.serve())

@@ -170,6 +170,11 @@ def _tightness(limit: Limit) -> tuple[bool, int, str, str]:
     return not limit.fault, limit.amount, limit.quota, limit.key
 
 
+def keys(catalogue: Catalogue) -> Iterator[str]:
+    """Every name in a quota that is ours."""
+    return (key for key, _ in _names(catalogue))
+
+
 def _names(catalogue: Catalogue) -> Iterator[tuple[str, tuple[str, str]]]:
     """Every name in a quota that is ours -> (kind, role)."""
     for kind in catalogue.kinds:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from hami_core.kube.backoff import Backoff, Pace
-from hami_core.kube.objects import Node, Pod
+from hami_core.kube.objects import Meta, Node, Pod
 from hami_core.kube.reflector import Reflector
 from tests.kube.mirror import Mirror, a_reflector, running
 from tests.kube.scripted import (
@@ -233,6 +233,17 @@ def test_an_object_that_cannot_be_read_is_told_and_hides_no_other(tmp_path: Path
     raw = b'{"metadata": {"name": 3, "resourceVersion": "8"}}'
     told = ("unreadable", raw, "ValidationError")
     assert [told, ("replaced", ["a"]), [("ADDED", "b")], told, [("ADDED", "c")]] == mirror.told
+
+
+def test_what_stands_in_for_an_object_that_cannot_be_read_takes_its_place(tmp_path: Path) -> None:
+    bad = {"metadata": {"name": 3, "resourceVersion": "8"}}
+    mirror, stand_in = Mirror(), Pod(Meta(name="instead"))
+    with serving(tmp_path, says(a_list(bad, a_pod("a"))), then(watches(an_event("DELETED", bad)), "hang")) as (_, connection):
+        reflector = Reflector(connection, "/api/v1/pods", Pod, mirror, unreadable=lambda *_: stand_in)
+        with running(reflector):
+            eventually(lambda: len(mirror.told) == 2)
+
+    assert mirror.told == [("replaced", ["a", "instead"]), [("DELETED", "instead")]]
 
 
 @pytest.mark.parametrize(

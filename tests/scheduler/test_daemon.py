@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
 
 from hami_core.errors import SettingsError
+from hami_core.kube.errors import Unavailable
+from hami_core.kube.events import Events
+from hami_core.kube.objects import Pod
+from hami_scheduler.daemon import DEPTH
 from tests.scheduler.daemons import at, configuration
 
 if TYPE_CHECKING:
@@ -89,3 +94,19 @@ def test_an_authentication_without_its_files_does_not_start() -> None:
         at({"scheduler.extender.auth": "mtls"}, lambda _: asyncio.sleep(0))
     with pytest.raises(SettingsError, match="tokenFile"):
         configuration({"scheduler.extender.auth": "token"})
+
+
+def test_an_object_as_deep_as_the_api_server_takes_hides_no_other() -> None:
+    """managedFields are their author's; what is skipped is walked through all the same."""
+    deep = b'{"f:a":' * 9_990 + b"{}" + b"}" * 9_990
+    pod = b'{"metadata":{"name":"a","managedFields":[{"fieldsV1":' + deep + b"}]}}"
+    line = b'{"type":"ADDED","object":' + pod + b"}"
+
+    assert isinstance(Events(Pod).decode([line]).failure, Unavailable)
+    usual = sys.getrecursionlimit()
+    sys.setrecursionlimit(DEPTH)
+    try:
+        ((event, found),) = Events(Pod).decode([line]).changes
+    finally:
+        sys.setrecursionlimit(usual)
+    assert (event, found.metadata.name) == ("ADDED", "a")
