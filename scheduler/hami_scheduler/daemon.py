@@ -101,7 +101,7 @@ class Running:
     ) -> None:
         own, core = scheduler.own, scheduler.settings[CoreSettings]
         identity = own.identity or socket.gethostname()
-        self.fault: Exception | None = None
+        self.fault: BaseException | None = None
         self._end = end
         self._catalogue = scheduler.catalogue
         self.work = Work()
@@ -191,9 +191,9 @@ class Running:
         self.cluster.quotas_changed(batch)
         self.notices.wake()
 
-    def _broken(self, error: Exception) -> None:
-        """The books could not take what was watched, so they are wrong from here on: whoever starts next makes them anew."""
-        _log.critical("ending: the books are wrong", exc_info=error)
+    def _broken(self, error: BaseException) -> None:
+        """The books could not take what was watched, or nobody watches: whoever starts next makes them anew."""
+        _log.critical("ending: the books are wrong, or will be", exc_info=error)
         self.follower.give_up()
         self.fault = self.fault or error
         self._end.set()
@@ -209,7 +209,14 @@ class Running:
     # --- What runs beside. ---
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        self._tasks.append(asyncio.create_task(work))
+        task = asyncio.create_task(work)
+        task.add_done_callback(self._left)
+        self._tasks.append(task)
+
+    def _left(self, task: asyncio.Task[None]) -> None:
+        """What runs beside runs to the end: without it holds would not end, or nobody would be told."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._broken(error)
 
     async def _look_after(self) -> None:
         """Once a second: what has run out, and what has not been seen for too long."""

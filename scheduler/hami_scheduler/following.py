@@ -11,6 +11,7 @@ import asyncio
 import math
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from attrs import define, field, frozen
@@ -66,6 +67,16 @@ class _OnLoop(Generic[T]):
     def changed(self, batch: list[tuple[str, T]]) -> None:
         self._loop.call_soon_threadsafe(self._changed, batch)
 
+    def died(self, error: Exception) -> None:
+        """Whoever hands over has ended by a fault: what he has not handed over will not come."""
+        with suppress(RuntimeError):  # the loop has ended before
+            self._loop.call_soon_threadsafe(self._fail, error)
+
+    def _fail(self, error: Exception) -> None:
+        if self._open:
+            self.close()
+            self._broken(error)
+
     def _replaced(self, objects: list[T]) -> None:
         self._give(self._source.replaced, objects, self._complete)
 
@@ -77,8 +88,7 @@ class _OnLoop(Generic[T]):
             try:
                 take(what)
             except Exception as error:
-                self.close()
-                self._broken(error)
+                self._fail(error)
             else:
                 then()
 
@@ -113,7 +123,7 @@ class Health:
 class Watches:
     """Reflectors, each in a thread. ``begin`` lists everything anew, and calls back once, when all lists are there.
 
-    ``broken`` is told what a source raised: it has not taken what it was given.
+    ``broken`` is told what a source raised, which has not taken what it was given; and what ended a reflector.
     """
 
     def __init__(
@@ -146,7 +156,14 @@ class Watches:
     def _watch(self, source: Source[Any], arrived: Callable[[str], None]) -> _Watch:
         sink = _OnLoop(asyncio.get_running_loop(), source, lambda: arrived(source.name), self._broken)
         reflector, stop = source.reflector(sink), threading.Event()
-        thread = threading.Thread(target=reflector.run, args=(stop,), name=f"watch {source.name}", daemon=True)
+
+        def run() -> None:
+            try:
+                reflector.run(stop)
+            except Exception as error:  # whatever it was, nobody watches any more
+                sink.died(error)
+
+        thread = threading.Thread(target=run, name=f"watch {source.name}", daemon=True)
         thread.start()
         return _Watch(source, sink, reflector, stop, thread)
 
@@ -228,9 +245,9 @@ class Follower:
             self._lists.begin()
 
     def lease_changed(self, batch: list[tuple[str, Lease]]) -> None:
-        """Of several changes the last counts."""
-        event, lease = batch[-1]
-        self._to(self._state.seen(None if event == "DELETED" else lease, self._clock()))
+        """Each counts: between two Leases of one term another may have led, if it was deleted meanwhile."""
+        for event, lease in batch:
+            self._to(self._state.seen(None if event == "DELETED" else lease, self._clock()))
 
     # --- Transitions. ---
 

@@ -15,6 +15,7 @@ from hami_core.errors import SettingsError
 from hami_core.kube.errors import Unavailable
 from hami_core.kube.events import Events
 from hami_core.kube.objects import Pod
+from hami_scheduler import daemon
 from hami_scheduler.daemon import DEPTH
 from tests.scheduler.daemons import at, configuration
 
@@ -110,3 +111,16 @@ def test_an_object_as_deep_as_the_api_server_takes_hides_no_other() -> None:
     finally:
         sys.setrecursionlimit(usual)
     assert (event, found.metadata.name) == ("ADDED", "a")
+
+
+def test_what_runs_beside_and_dies_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(daemon, "TICK", 0.01)
+
+    async def act(running: Running) -> BaseException | None:
+        monkeypatch.setattr(running.cluster, "expire", lambda: 1 / 0)
+        async with asyncio.timeout(5):
+            while running.fault is None:
+                await asyncio.sleep(0.01)
+        return running.fault
+
+    assert isinstance(at({}, act), ZeroDivisionError)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -13,7 +14,6 @@ from hami_scheduler.leadership import Leadership, Phase
 from tests.scheduler.test_leadership import OURS, THEIRS, a_lease
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Coroutine
 
     from hami_core.kube.objects import Lease
@@ -29,10 +29,14 @@ class Standin:
     restarts: int = 0
     failure: str = ""
     stopped: list[bool] = field(factory=list)
+    dies: threading.Event = field(factory=threading.Event)
 
     def run(self, stop: threading.Event) -> None:
-        stop.wait(5)
+        while not stop.wait(0.005) and not self.dies.is_set():
+            pass
         self.stopped.append(True)
+        if self.dies.is_set():
+            raise ValueError("dead")
 
 
 @define(eq=False)
@@ -191,3 +195,37 @@ def test_a_lease_that_is_not_there_is_nobodys() -> None:
         assert case.follower.state.phase is Phase.STANDBY
 
     run(act)
+
+
+def test_a_reflector_that_dies_is_reported() -> None:
+    async def act(case: Case) -> None:
+        await case.leads()
+        case.made["pods"][-1].dies.set()
+        await until(lambda: case.faults)
+
+    case = run(act)
+
+    assert [str(fault) for fault in case.faults] == ["dead"]
+
+
+def test_a_reflector_that_dies_after_its_end_is_nobodys_concern() -> None:
+    async def act(case: Case) -> None:
+        await case.leads()
+        dying = case.made["pods"][-1]
+        case.watches.close()
+        dying.dies.set()
+        await until(lambda: dying.stopped)
+        await asyncio.sleep(0)
+
+    assert run(act).faults == []
+
+
+def test_who_led_between_two_leases_of_one_term_is_not_passed_over() -> None:
+    """The Lease was deleted twice, so that its transitions began anew."""
+
+    async def act(case: Case) -> None:
+        await case.leads()
+        case.follower.lease_changed([("DELETED", a_lease(THEIRS, 0)), ("ADDED", a_lease())])
+        assert case.follower.term() == ""
+
+    assert run(act).phases[-2:] == [Phase.STANDBY, Phase.GRACE]
