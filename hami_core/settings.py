@@ -58,6 +58,7 @@ class Declaration:
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    words: tuple[tuple[str, float], ...] = ()  # that may be written for a number
     form: Form | None = None
     item: type | None = None  # of the members of a list or a mapping; object: they are read by ``overrides``
     per_node: bool = False
@@ -83,6 +84,7 @@ def setting(
     low: float | None = None,
     high: float | None = None,
     choices: tuple[str, ...] = (),
+    words: tuple[tuple[str, float], ...] = (),
     form: Form | None = None,
     item: type | None = None,
     per_node: bool = False,
@@ -92,11 +94,12 @@ def setting(
     """A field of a settings class. The default's type is the setting's type; a bool also takes "true" and "false".
 
     A tuple is a list of ``item``, a dict a mapping of texts to ``item``; range, choices and form are then those of the members.
+    ``words``: a number may be written as one of these words, each with what it stands for.
     ``per_node``: read on the node alone (discovery, splitting, mounts), so that it may differ from node to node.
     ``distinct``: a group of settings, of any owner, no two of which may have the same value.
     ``overrides``: what the value, with its source, says of other settings on some nodes; see ``nodes``.
     """
-    declaration = Declaration(path, default, doc, low, high, choices, form, item, per_node, distinct, overrides)
+    declaration = Declaration(path, default, doc, low, high, choices, words, form, item, per_node, distinct, overrides)
     return attrs.field(factory=partial(copy, default), metadata={Declaration: declaration})
 
 

@@ -99,7 +99,7 @@ def member(one: Declaration, path: str, raw: object, source: str) -> Any:
     kind = _kind(one)
     if kind is object:
         return raw
-    value = _READERS[kind](raw)
+    value = _READERS[kind](dict(one.words).get(raw, raw) if isinstance(raw, str) else raw)
     if value is None or not _allowed(one, value):
         raise SettingsError(path, f"{raw!r} is not {_expected_member(one)}", source)
     return value
@@ -142,7 +142,7 @@ def allowed_words(one: Declaration) -> str:
     if one.form is not None:
         return one.form.words
     if one.low is not None and one.high is not None:
-        return f"from {one.low} to {one.high}"
+        return " or ".join((f"from {one.low} to {one.high}", *(word for word, _ in one.words)))
     return f"of at least {one.low}" if one.low is not None else ""
 
 

@@ -121,7 +121,8 @@ class Binder:
                 pod = await self._in_thread(partial(self._writes.pod, doubt.namespace, doubt.name, self._patience.answer))
             except KubeError:
                 return
-            self._cluster.read(doubt.uid, pod)
+            if doubt.uid not in self._following and doubt.uid not in self._running:  # else the read is of before
+                self._cluster.read(doubt.uid, pod)
 
     async def drain(self) -> None:
         """Until nobody waits for a bind any more. Those of unknown outcome are left: who starts next finds them by listing."""

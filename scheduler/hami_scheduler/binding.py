@@ -139,7 +139,10 @@ class Binder:
         row = self._state.fleet.row(node)
         if row is None:
             return Refusal(f"node {node} has published no device")
-        placed = choosing.place(self._hook, self._state, asked, row)
+        try:
+            placed = choosing.place(self._hook, self._state, asked, row)
+        except HamiError as error:  # a plugin's
+            placed = str(error)
         if isinstance(placed, str):
             return Refusal(f"node {node} cannot hold the pod any more: {placed}")
         return self._state.hold_for_a_while(node, choosing.holding(asked, placed), 0.0)

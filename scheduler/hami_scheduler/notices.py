@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import define, field
 
 from hami_core import names
-from hami_core.kube.errors import KubeError, NotFound
+from hami_core.kube.errors import Conflict, KubeError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -187,7 +187,7 @@ class Notices:
         try:
             call = lambda: self._board.waiting(pod, shown, event=text != before)  # noqa: E731
             await asyncio.get_running_loop().run_in_executor(self._threads, call)
-        except NotFound:
+        except (NotFound, Conflict):  # gone, and perhaps another of its name is there
             self.forget(pod.uid)
         except KubeError as error:  # the next sentence is soon enough
             pod.told = before

@@ -9,6 +9,8 @@ from hami_core.settings import Form, setting
 _ADDRESS = Form(r"(\[[0-9a-fA-F:]+\]|[^:\[\]]*):[0-9]{1,5}", "HOST:PORT, or :PORT for all addresses")
 _IDENTITY = Form(r"[^/\s]*", "a word without blanks and slashes")
 
+_NODES = 100_000  # more than any cluster has
+
 LOOPBACK, TOKEN, MTLS = "loopback", "token", "mtls"
 
 
@@ -53,10 +55,11 @@ class SchedulerSettings:
     nodes_returned: int = setting(
         "scheduler.extender.nodesReturned",
         16,
-        "How many of the fitting nodes kube-scheduler gets to choose from, the best first. 1: hami alone decides; 0: all, "
-        "each of which costs kube-scheduler time.",
-        low=0,
-        high=100_000,
+        "How many of the fitting nodes kube-scheduler gets to choose from, the best first. 1: hami alone decides; all: each of "
+        "them costs kube-scheduler time.",
+        low=1,
+        high=_NODES,
+        words=(("all", _NODES),),
     )
     hold: float = setting(
         "scheduler.extender.holdSeconds",

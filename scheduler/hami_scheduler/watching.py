@@ -42,7 +42,17 @@ class Pods:
         for uid in [uid for uid in self._versions if uid not in here]:
             self._leave(uid, self._versions[uid], keep_firm=True)
         for pod in pods:
+            if _version(pod) < max(self._versions.get(pod.metadata.uid, 0), self._gone.get(pod.metadata.uid) or 0):
+                self._turn_back(pod)
             self._see(pod)
+
+    def _turn_back(self, pod: Pod) -> None:
+        """A list is never older than what was watched before it: the API server's store has been put back."""
+        self._versions.pop(pod.metadata.uid, None)
+        self._gone.pop(pod.metadata.uid)
+        hold = self._state.holds.get(pod.metadata.uid)
+        if not pod.spec.node_name and (hold is None or not hold.firm):
+            self._let_go(pod.metadata.uid)
 
     def changed(self, batch: Iterable[tuple[str, Pod]]) -> None:
         """What has happened, in order."""

@@ -338,3 +338,16 @@ def test_the_nearest_path_is_found_by_its_letters_or_by_its_last_name(path: str,
 
 def test_a_path_that_resembles_a_known_one_in_its_group_only_gets_no_advice() -> None:
     assert wide_refusal({"wide.migStrategy": "none"}).endswith("unknown setting; `hami config` lists all")
+
+
+def test_a_number_may_have_a_name() -> None:
+    @frozen
+    class Counted:
+        most: int = setting("most", 2, "How many.", low=1, high=9, words=(("all", 9),))
+
+    def read(raw: object) -> int:
+        return settings.resolve({"counted": Counted}, [("test", {"most": raw})])[Counted].most
+
+    assert (read("all"), read("3"), read(4)) == (9, 3, 4)
+    with pytest.raises(SettingsError, match="'some' is not a whole number from 1 to 9 or all"):
+        read("some")

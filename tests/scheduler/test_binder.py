@@ -12,9 +12,11 @@ import pytest
 from attrs import define, field
 
 from hami_core import names
+from hami_core.errors import PluginError
 from hami_core.kube.errors import Conflict, Forbidden, NotFound, TooManyRequests, Unavailable
+from hami_scheduler import choosing
 from hami_scheduler.binder import Binder, Patience, outcome_of
-from hami_scheduler.cluster import Outcome
+from hami_scheduler.cluster import Doubt, Outcome
 from hami_scheduler.protocol import Binding
 from tests.scheduler.world import TERM, World, a_node, a_pod, a_world, seen
 
@@ -315,3 +317,46 @@ def test_what_a_read_tells(node: str, uid: str, arrived: bool, outcome: Outcome 
 
     assert outcome_of(seen(a_pod(uid), node), binding, arrived=arrived) is outcome
     assert outcome_of(None, binding, arrived=arrived) is Outcome.REFUSED
+
+
+def test_a_look_that_a_bind_has_overtaken_takes_nothing_back() -> None:
+    """The pod was read as it was before the Binding that is on its way now."""
+    reading, binding_ = threading.Event(), threading.Event()
+
+    def shows() -> None:
+        reading.set()
+        assert binding_.wait(5)
+
+    def does(_: Any) -> None:
+        binding_.set()
+        assert looked.wait(5)
+
+    looked = threading.Event()
+    case = Case(Server(does=does, shows=shows))
+    binding = case.filtered()
+
+    async def act(binder: Binder) -> tuple[str, int]:
+        looking = asyncio.create_task(binder.look([Doubt("a", "default", "pod-a", "n0")]))
+        await asyncio.to_thread(reading.wait, 5)
+        bound = asyncio.create_task(binder.bind(binding))
+        await looking
+        used = case.used()
+        looked.set()
+        return await bound, used
+
+    assert case.run(act) == ("", 3000)
+
+
+def test_a_plugin_that_fails_while_a_pod_is_bound_is_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(Server())
+    binding = case.filtered()
+    case.world.cluster.expire()
+    binding = Binding(binding.name, binding.namespace, binding.uid, "n1")  # not where room is held
+
+    def fails(*_: object) -> None:
+        raise PluginError("acme", "a fault", "hami_place")
+
+    monkeypatch.setattr(choosing, "place", fails)
+
+    assert "a fault" in case.run(lambda binder: binder.bind(binding))
+    assert (case.used(), case.ears.heard) == (0, [("not bound", "no room")])

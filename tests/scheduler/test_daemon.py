@@ -14,7 +14,7 @@ import trustme
 from hami_core.errors import SettingsError
 from hami_core.kube.errors import Unavailable
 from hami_core.kube.events import Events
-from hami_core.kube.objects import Pod
+from hami_core.kube.objects import Meta, Pod
 from hami_scheduler import daemon
 from hami_scheduler.daemon import DEPTH
 from tests.scheduler.daemons import at, configuration
@@ -107,10 +107,10 @@ def test_an_object_as_deep_as_the_api_server_takes_hides_no_other() -> None:
     usual = sys.getrecursionlimit()
     sys.setrecursionlimit(DEPTH)
     try:
-        ((event, found),) = Events(Pod).decode([line]).changes
+        changes = Events(Pod).decode([line]).changes
     finally:
         sys.setrecursionlimit(usual)
-    assert (event, found.metadata.name) == ("ADDED", "a")
+    assert changes == [("ADDED", Pod(Meta(name="a")))]
 
 
 def test_what_runs_beside_and_dies_ends_the_process(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from attrs import define, field
 
 from hami_core import names
-from hami_core.kube.errors import NotFound, Unavailable
+from hami_core.kube.errors import Conflict, NotFound, Unavailable
 from hami_scheduler.notices import AGAIN, LATE, NEAR, SOON, Notices
 from tests.scheduler.world import Clock, a_pod
 
@@ -164,9 +165,10 @@ def test_what_could_not_be_written_is_written_later() -> None:
     assert case.write() == [("a", FULL, True)]
 
 
-def test_a_pod_that_is_no_longer_there_is_forgotten() -> None:
+@pytest.mark.parametrize("error", [NotFound(404, "NotFound", "no such pod"), Conflict(409, "Conflict", "another uid")])
+def test_a_pod_that_is_no_longer_there_is_forgotten(error: Exception) -> None:
     def fail() -> None:
-        raise NotFound(404, "NotFound", "no such pod")
+        raise error
 
     case = Case(Board(does=fail))
     case.notices.waits(waiting(), FULL)

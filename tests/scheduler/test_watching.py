@@ -194,6 +194,18 @@ def test_of_two_ends_of_a_pod_the_later_one_counts() -> None:
     assert world.used() == {"n0": 0}
 
 
+def test_after_a_store_is_put_back_the_books_are_what_it_says() -> None:
+    """Versions begin anew at what they were: a list tells, whatever was watched before."""
+    world = a_world(a_node("n0"), a_node("n1"))
+    waiting, running = seen(a_pod("a")), bound("b", "n1")
+    world.cluster.pods_changed([("ADDED", bound("a")), ("ADDED", running), ("DELETED", bound("b", "n1"))])
+
+    world.cluster.pods_replaced([waiting, running])
+
+    assert world.used() == {"n0": 0, "n1": 3000}
+    assert world.filter(a_pod("a"), "n0", "n1") == ("n1", "n0")
+
+
 def test_a_pod_that_gets_its_label_back_holds_again() -> None:
     world = a_world(a_node("n0"))
     world.cluster.pods_changed([("ADDED", bound("a")), ("DELETED", bound("a", label=""))])
