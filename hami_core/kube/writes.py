@@ -41,6 +41,7 @@ def bind(
     """Give a pod its node, and in the same update its annotations.
 
     Conflict: it is another pod of that name by now, or bound already; NotFound: it is gone. Nothing has changed then.
+    The API server, too, gives up after ``timeout``: what nobody waits for any more is not to be carried out by somebody slow.
     """
     binding = {
         "apiVersion": "v1",
@@ -49,7 +50,7 @@ def bind(
         "target": {"apiVersion": "v1", "kind": "Node", "name": node},
     }
     path = f"/api/v1/namespaces/{quote(namespace, safe='')}/pods/{quote(name, safe='')}/binding"
-    connection.request("POST", path, orjson.dumps(binding), timeout=timeout)
+    connection.request("POST", path, orjson.dumps(binding), query={"timeout": f"{timeout:.3f}s"}, timeout=timeout)
 
 
 def annotate(

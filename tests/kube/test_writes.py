@@ -22,10 +22,10 @@ POD = "/api/v1/namespaces/ns/pods/p"
 
 def test_a_binding_carries_the_node_the_uid_and_the_annotations(tmp_path: Path) -> None:
     with serving(tmp_path, says({}, 201)) as (server, connection):
-        writes.bind(connection, namespace="ns", name="p", uid="u", node="n", annotations={"a": "b"})
+        writes.bind(connection, namespace="ns", name="p", uid="u", node="n", annotations={"a": "b"}, timeout=2.5)
 
     (request,) = server.requests
-    assert (request.method, request.path) == ("POST", f"{POD}/binding")
+    assert (request.method, request.path, request.query) == ("POST", f"{POD}/binding", {"timeout": "2.500s"})
     assert json.loads(request.body) == {
         "apiVersion": "v1",
         "kind": "Binding",
