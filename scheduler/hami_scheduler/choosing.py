@@ -47,11 +47,11 @@ def choose(hook: HookRelay, state: State, asked: Asked, names: Sequence[str], mo
     own = offer.codes(codes)
     fitting = filtering.fitting(offer, own)
     if not len(fitting):
-        return _nothing(state, asked, judged.verdicts, offer, own)
+        return _nothing(hook, state, asked, judged.verdicts, offer, own)
     kept, shares = _kept(hook, state, asked, _ordered(fitting, ranks, within, rows.order, most), within, most or len(fitting))
     if not kept:
         own[np.isin(offer.rows, fitting)] = QUOTA if within is not None else filtering.MISFIT
-        return _nothing(state, asked, judged.verdicts, offer, own)
+        return _nothing(hook, state, asked, judged.verdicts, offer, own)
     return Choice(filtering.Filtered(tuple(rows.nodes[row] for row in kept), {}), ranks[kept].tolist(), shares)
 
 
@@ -137,7 +137,9 @@ def _refusal(one: Ask, state: State, row: int) -> str:
     return explain.refusal(one.kind, requests, state.tables[one.kind.name, splitting.name].row(row)) or filtering.OTHER
 
 
-def _nothing(state: State, asked: Asked, verdicts: Sequence[Verdict], offer: Offer, own: NDArray[np.int8]) -> Choice:
+def _nothing(
+    hook: HookRelay, state: State, asked: Asked, verdicts: Sequence[Verdict], offer: Offer, own: NDArray[np.int8]
+) -> Choice:
     """No node is kept. Where a node's inventory cannot be read, that is why."""
     kinds = {one.kind.name for one in asked.asks}
     unreadable = {node for node, faults in state.inventory_faults.items() if kinds & faults.keys()}
@@ -145,23 +147,15 @@ def _nothing(state: State, asked: Asked, verdicts: Sequence[Verdict], offer: Off
         own[[name in unreadable for name in offer.names]] = filtering.UNREADABLE
     others = Counter(filtering.phrase(code) for code in own[own < filtering.FITS].tolist())
     sentence = whynot.sentence(asked.asks, verdicts, state.tables, offer.rows[own > filtering.FITS], others)
-    told = _quota_sentence(state, asked) if (own == QUOTA).any() else ""
+    told = _quota_sentence(hook, state, asked, offer.rows[own == QUOTA])
     failed = filtering.refused(offer.names, own)
     return Choice(filtering.Filtered((), failed, filtering.why(failed, "; ".join(filter(None, (sentence, told))))))
 
 
-def _quota_sentence(state: State, asked: Asked) -> str:
-    """The limits that stand in the way, by what is used of them."""
-    for one in asked.asks:
-        for limit in state.quotas.limits(asked.namespace, one.kind.name):
-            if limit.fault:
-                return limit.fault
-    return "; ".join(
-        f'ResourceQuota "{asked.namespace}/{limit.quota}": {limit.key}: {limit.amount}{limit.unit} allowed, '
-        f"{state.used(asked.namespace, one.kind.name)[quota.ROLES.index(limit.role)]}{limit.unit} used"
-        for one in asked.asks
-        for limit in state.quotas.limits(asked.namespace, one.kind.name)
-    )
+def _quota_sentence(hook: HookRelay, state: State, asked: Asked, rows: NDArray[np.int64]) -> str:
+    """The limit that stands in the way on the first of these nodes, which have room but for the quota."""
+    refused = place(hook, state, asked, int(rows[np.argmin(state.rows.order[rows])])) if len(rows) else ()
+    return refused if isinstance(refused, str) else ""
 
 
 def holding(asked: Asked, shares: tuple[Share, ...]) -> Holding:

@@ -34,7 +34,7 @@ PHRASES: Mapping[int, str] = {
     UNKNOWN: "no device published",
     CLOSED: "closed: a grant on it cannot be read",
     UNREADABLE: "its device inventory cannot be read",
-    QUOTA: "the namespace's quota would be passed",
+    QUOTA: "beyond the namespace's quota",
     ELSEWHERE: "the pod is being bound to another node",
     MISFIT: "fits by its plugin's word, and has no place",
     UNPREPARED: "admission has not prepared the pod, so nothing is granted to it; create it anew",

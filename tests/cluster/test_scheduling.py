@@ -267,6 +267,17 @@ def test_a_device_that_is_taken_out_of_service_gets_nothing_new(cluster: Cluster
     assert [device for _, device, _, _ in shares(cluster.placed("p"))] == [node.devices[1]]
 
 
+def test_a_pod_that_went_past_admission_is_granted_nothing_and_told(cluster: Cluster) -> None:
+    cluster.node("n0")
+    pod = a_pod("past", {GPU: 1})
+    pod["metadata"]["labels"] = {names.WEBHOOK: names.WEBHOOK_IGNORE}
+
+    cluster.api.create(f"/api/v1/namespaces/{cluster.namespace}/pods", pod)
+
+    wait_for(lambda: "has not prepared this pod" in cluster.plane.kubectl("get", "events", "-n", cluster.namespace), "told")
+    assert "nodeName" not in cluster.pod("past")["spec"]
+
+
 def test_a_pod_that_asks_for_no_share_is_kube_schedulers_own(cluster: Cluster) -> None:
     cluster.node("n1")
 

@@ -190,8 +190,8 @@ def test_a_quota_that_stands_in_the_way_is_told() -> None:
     found = world.cluster.explain(a_pod("a", memory=3000))
 
     assert found["sentence"] == (
-        "0/1 nodes: 1 the namespace's quota would be passed; "
-        'ResourceQuota "default/quota": limits.acme.example/memory: 2000 MiB allowed, 0 MiB used'
+        "0/1 nodes: 1 beyond the namespace's quota; "
+        'ResourceQuota "default/quota": limits.acme.example/memory: 2000 MiB allowed, 0 MiB used, 3000 MiB more asked'
     )
     assert "2000 MiB" in found["closest"][0]["refusal"]
 

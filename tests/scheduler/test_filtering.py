@@ -307,8 +307,17 @@ def test_a_quota_that_is_used_up_is_why_a_pod_waits() -> None:
 
     filtered = world.cluster.filter(a_pod("b"), ["n0"])
 
-    assert filtered.failed == {"n0": "the namespace's quota would be passed"}
-    assert str(filtered.why).endswith('ResourceQuota "default/q": limits.acme.example/memory: 5000 MiB allowed, 3000 MiB used')
+    assert filtered.failed == {"n0": "beyond the namespace's quota"}
+    told = 'ResourceQuota "default/q": limits.acme.example/memory: 5000 MiB allowed, 3000 MiB used, 3000 MiB more asked'
+    assert str(filtered.why).endswith(f"0/1 nodes: 1 beyond the namespace's quota; {told}")
+
+
+def test_only_the_limit_that_stands_in_the_way_is_told() -> None:
+    world = a_world(a_node("n0"), quotas=[a_quota("q", limits_memory="2k", limits_card="8", limits_cores="400")])
+
+    filtered = world.cluster.filter(a_pod("a"), ["n0"])
+
+    assert str(filtered.why).count("ResourceQuota") == 1
 
 
 def test_another_namespace_is_not_concerned() -> None:
