@@ -108,7 +108,7 @@ Its logs, and the API server's audit log, are in {plane.folder}
 In another terminal:
 
     export KUBECONFIG={plane.kubeconfig()} SCHEDULER={hami.url} PATH={Path(sys.executable).parent}:$PATH
-    kubectl apply -f examples/gpu-pod.yaml
+    kubectl apply -f examples/gpu-test.yaml
     kubectl describe pod gpu-pod
     hami explain pod gpu-pod --scheduler $SCHEDULER
 """
