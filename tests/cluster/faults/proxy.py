@@ -203,13 +203,13 @@ class Proxy:
         try:
             while await self._exchange(reader, writer, onward):
                 pass
-        except (*BROKEN, CutError, asyncio.CancelledError):
-            writer.transport.abort()  # as a machine that is gone: no farewell
-        finally:
-            for _, way in onward:
-                way.transport.abort()
             writer.close()
-            self._connections.discard(task)
+            await writer.wait_closed()  # as long as its client likes, or until it is cut
+        except (*BROKEN, CutError, asyncio.CancelledError):
+            pass
+        for _, way in [*onward, (reader, writer)]:
+            await _abort(way)
+        self._connections.discard(task)
 
     async def _exchange(
         self, reader: StreamReader, writer: StreamWriter, onward: list[tuple[StreamReader, StreamWriter]]
@@ -280,6 +280,13 @@ async def _through(faults: Sequence[Fault], piece: bytes) -> AsyncIterator[bytes
     async for part in faults[0].passing(piece):
         async for one in _through(faults[1:], part):
             yield one
+
+
+async def _abort(writer: StreamWriter) -> None:
+    """As a machine that is gone: no farewell."""
+    writer.transport.abort()
+    with contextlib.suppress(*BROKEN):
+        await writer.wait_closed()
 
 
 async def _send(writer: StreamWriter, data: bytes) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.server
 import json
 import ssl
@@ -309,3 +310,27 @@ def test_a_server_that_is_gone_is_a_broken_connection(place: Place) -> None:
 
         with pytest.raises(BROKEN), client:
             client.request("GET", f"{proxy.url}/nodes", retries=False)
+
+
+def test_connections_that_are_cut_at_any_moment_leave_nothing_open(place: Place) -> None:
+    """Warnings are errors: what is not closed is seen when it is collected."""
+    stop = threading.Event()
+    place.proxy.when("GET", "/nodes", Drip(0.0005), chance=0.5)
+
+    def ask() -> None:
+        while not stop.is_set():
+            with contextlib.suppress(*BROKEN), urllib3.PoolManager(ssl_context=trusting(place.proxy)) as client:
+                client.request("GET", f"{place.proxy.url}/nodes", retries=False, timeout=5)
+
+    askers = [threading.Thread(target=ask) for _ in range(12)]
+    for asker in askers:
+        asker.start()
+    for _ in range(40):
+        place.proxy.cut_connections()
+    with place.proxy.gone():
+        pass
+    stop.set()
+    for asker in askers:
+        asker.join(10)
+
+    assert place.client.request("GET", f"{place.proxy.url}/nodes", retries=3).status == 200
