@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from hami_core.settings import Settings
 
 
+MOST = 64
+"""Containers of one pod that may ask for a kind: all nodes are judged for each, and meanwhile nobody else is answered."""
+
+
 @frozen
 class Asked:
     """A pod, as far as we decide about it. ``asks`` empty: it asks nothing of ours."""
@@ -45,13 +49,19 @@ def uid(pod: Mapping[str, Any]) -> str:
 def read(hook: HookRelay, catalogue: Catalogue, settings: Settings, pod: Mapping[str, Any]) -> Asked:
     """ValidationError: the pod asks for what cannot be meant."""
     meta = _meta(pod)
+    asks = decision.ask(hook, catalogue, settings, pod)
+    for one in asks:
+        if len(one.requests) > MOST:
+            raise ValidationError(
+                "spec.containers", len(one.requests), f"at most {MOST} containers of a pod may ask for {one.kind.name} devices"
+            )
     annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
     return Asked(
         uid=_word(meta, "uid"),
         namespace=_word(meta, "namespace"),
         name=_word(meta, "name"),
         version=_word(meta, "resourceVersion"),
-        asks=decision.ask(hook, catalogue, settings, pod),
+        asks=asks,
         annotated=grants.size(annotations) if isinstance(annotations, Mapping) else 0,
         prepared=isinstance(labels, Mapping) and labels.get(names.PREPARED) == "true",
     )

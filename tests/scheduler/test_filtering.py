@@ -361,3 +361,14 @@ def test_a_pod_that_admission_has_not_prepared_gets_no_node_and_no_room(labels: 
     sentence = "admission has not prepared the pod, so nothing is granted to it; create it anew"
     assert (filtered.kept, filtered.failed, filtered.ours) == ((), {"n0": sentence}, False)
     assert (str(world.try_to_begin(pod, "n0")), world.used()) == (sentence, {"n0": 0})
+
+
+def test_a_pod_cannot_keep_the_scheduler_busy_with_containers_without_number() -> None:
+    world = a_world(a_node("n0", *[80_000] * 8))
+
+    def asking(number: int) -> dict[str, Any]:
+        return a_pod(f"u{number}", *(a_container(f"c{n}", limits={CARD: 1, MEMORY: 100}) for n in range(number)))
+
+    assert world.filter(asking(64), "n0") == ("n0",)
+    with pytest.raises(ValidationError, match="at most 64 containers of a pod may ask for acme devices"):
+        world.filter(asking(65), "n0")
