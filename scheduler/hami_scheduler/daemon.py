@@ -55,8 +55,8 @@ ENDED = ("Succeeded", "Failed")
 TICK = 1.0
 """Seconds between looks at what has run out."""
 
-DEPTH = 25_000
-"""Levels of a text that is decoded: the API server takes 10,000 of anybody, each of which costs at most two of Python's."""
+DEPTH = 12_000
+"""Levels of a text that is decoded: the API server takes 10,000 of anybody. Twice as many would need more stack than there is."""
 
 _log = logging.getLogger("hami_scheduler")
 

@@ -27,7 +27,7 @@ class Malformed(Exception):
 class Nodes(Struct, gc=False):
     """A NodeList, its items unread."""
 
-    items: list[Raw]
+    items: list[Raw] | None  # Go writes an empty list that nobody made as null
 
 
 class Asked(Struct, gc=False, rename="pascal"):
@@ -75,7 +75,7 @@ def asked(body: bytes) -> Candidates:
         return Candidates(request.pod, request.node_names)
     if request.nodes is None:
         raise Malformed("one of Nodes and NodeNames must be there")
-    whole = {_name(raw, number): raw for number, raw in enumerate(request.nodes.items)}
+    whole = {_name(raw, number): raw for number, raw in enumerate(request.nodes.items or ())}
     return Candidates(request.pod, list(whole), whole)
 
 

@@ -39,6 +39,10 @@ def test_no_candidates_is_a_request_too() -> None:
     assert protocol.asked(body(NodeNames=[])).names == []
 
 
+def test_a_list_of_nodes_that_nobody_made_is_empty() -> None:
+    assert protocol.asked(b'{"Pod":{},"Nodes":{"metadata":{},"items":null},"NodeNames":null}').names == []
+
+
 def test_a_binding_is_read() -> None:
     asked = b'{"PodName":"p","PodNamespace":"n","PodUID":"u","Node":"a"}'
 
