@@ -56,7 +56,7 @@ TICK = 1.0
 """Seconds between looks at what has run out."""
 
 DEPTH = 12_000
-"""Levels of a text that is decoded: the API server takes 10,000 of anybody. Twice as many would need more stack than there is."""
+"""Levels of a text that is decoded: the API server takes 10,000 of anybody. For twice as many there is no stack."""
 
 _log = logging.getLogger("hami_scheduler")
 
