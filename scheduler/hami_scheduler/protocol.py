@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LONGEST = 1000
+"""Characters of an error."""
+
 
 class Malformed(Exception):
     """A request that is none; ``str()`` says where and why."""
@@ -143,4 +146,9 @@ def priorities(scores: Mapping[str, int]) -> bytes:
 
 def failed(error: str) -> bytes:
     """A filter or a bind that did not succeed; the text is shown to whoever looks at the pod. Empty: a bind that did."""
-    return _encode(_Failed(error))
+    return _encode(_Failed(cut(error)))
+
+
+def cut(text: str) -> str:
+    """What names a value of the user's may be as long as that, and is written down at every try."""
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

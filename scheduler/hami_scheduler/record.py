@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from hami_scheduler.protocol import cut
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -55,7 +57,7 @@ class Record:
     def failed(self, pod: Mapping[str, Any], error: HamiError) -> None:
         """A filter whose pod cannot be meant, or on which a plugin failed."""
         self.work.decisions.labels("failed").inc()
-        _log.warning("no decision", extra={**_pod(pod), "error": str(error)})
+        _log.warning("no decision", extra={**_pod(pod), "error": cut(str(error))})
 
     # --- The binder's. ---
 

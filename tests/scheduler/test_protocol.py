@@ -83,3 +83,9 @@ def test_a_binding_without_one_of_its_words_is_refused(field: str) -> None:
 
 def test_priorities_are_a_list_of_hosts() -> None:
     assert json.loads(protocol.priorities({"a": 10, "b": 0})) == [{"Host": "a", "Score": 10}, {"Host": "b", "Score": 0}]
+
+
+def test_an_error_is_no_longer_than_people_read() -> None:
+    answer = json.loads(protocol.failed("x" * 250_000))
+
+    assert (answer, json.loads(protocol.failed("short"))) == ({"Error": "x" * 997 + "..."}, {"Error": "short"})
