@@ -52,13 +52,13 @@ test: lint type ## all that is ordinary: with coverage, and on the oldest and th
 	@python -m hami_core.testing.cluster --build
 	@for env in $(or $(OTHER_PYTHONS),none); do case $$env in \
 		none) echo 'no other Python at hand: tested on $(OWN) alone';; \
-		*) echo "tox run -e $$env" && tox run -q -e $$env -- -q -n $(WORKERS) -m 'not long' || exit 1;; esac; done
+		*) echo "tox run -e $$env" && tox run -q -e $$env -- -q -n $(WORKERS) -m 'not long' --ignore=tests/cluster || exit 1;; esac; done
 	pytest -n $(WORKERS) -m 'not long' --cov --cov-report=term
 
 # Exit status 5: there is no long test yet, or none was chosen.
 test-all: test ## everything: `make test`, then the long tests, alone, and those of tests/cluster on the oldest Kubernetes
-	pytest -m long || [ $$? -eq 5 ]
 	@python -m hami_core.testing.cluster --build --version oldest
+	pytest -m long || [ $$? -eq 5 ]
 	HAMI_TEST_KUBERNETES=oldest pytest tests/cluster -m 'not long'
 
 bench: $(READY) ## the figures of speed, as ratios to the bare path
