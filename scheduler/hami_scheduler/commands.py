@@ -69,7 +69,10 @@ def config(session: Session, output: str) -> None:
 @printed
 @click.pass_obj
 def manifests(session: Session, output: str) -> None:
-    """Print what has to be applied before it starts: its service account and its rights."""
+    """Print what it needs in the cluster, for kubectl apply.
+
+    Its service account, its rights, and the Service by which `hami explain` and Prometheus reach it.
+    """
     from hami_scheduler.manifests import documents
 
     _print(documents(session.settings), output)

@@ -1,4 +1,4 @@
-"""What has to be in the cluster before the scheduler starts: who it is, and the least rights that it can live with.
+"""What has to be in the cluster before the scheduler starts: its Service, who it is, and the least rights for it.
 
 The extender and the kube-scheduler beside it are one service account: they are one pod. kube-scheduler's own rights are those
 of the roles that Kubernetes brings for it.
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from hami_core import names
 from hami_core.sharing import CoreSettings
+from hami_scheduler.enquiry import PORT
+from hami_scheduler.settings import SchedulerSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from hami_core.settings import Settings
 
 NAME = names.SCHEDULER
+LABELS = {"app.kubernetes.io/name": "hami", "app.kubernetes.io/component": "scheduler"}
 RBAC = "rbac.authorization.k8s.io"
 OF_KUBERNETES = ("system:kube-scheduler", "system:volume-scheduler")
 
@@ -41,7 +44,15 @@ def documents(settings: Settings) -> list[Document]:
             ("Role", "extension-apiserver-authentication-reader"),  # by which kube-scheduler knows who asks for its metrics
             account,
         ),
+        _service(core.namespace, int(settings[SchedulerSettings].metrics_address.rpartition(":")[2])),
     ]
+
+
+def _service(namespace: str, port: int) -> Document:
+    """The way to the other port: of Prometheus, and of ``hami explain`` through the API server. The extender's has none."""
+    metadata = {"name": NAME, "namespace": namespace, "labels": LABELS}
+    spec = {"selector": LABELS, "ports": [{"name": PORT, "port": port, "targetPort": port}]}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec}
 
 
 def _rules() -> list[Document]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from hami_core import names
 from hami_core.testing.cluster.nodes import publish, remove, update
+from hami_scheduler import enquiry
 from tests.cluster.scheduling import (
     CORES,
     GPU,
@@ -274,7 +276,7 @@ def test_a_pod_that_went_past_admission_is_granted_nothing_and_told(cluster: Clu
 
     cluster.api.create(f"/api/v1/namespaces/{cluster.namespace}/pods", pod)
 
-    wait_for(lambda: "has not prepared this pod" in cluster.plane.kubectl("get", "events", "-n", cluster.namespace), "told")
+    wait_for(lambda: "has not prepared the pod" in cluster.plane.kubectl("get", "events", "-n", cluster.namespace), "told")
     assert "nodeName" not in cluster.pod("past")["spec"]
 
 
@@ -311,3 +313,12 @@ def test_the_configuration_names_every_resource_of_every_plugin() -> None:
     printed = hami("scheduler", "config", "-o", "json")
 
     assert all(f'"{name}"' in printed for name in (GPU, MEMORY, CORES, MOCK, MOCK_MEMORY))
+
+
+def test_the_manifests_have_the_service_by_which_hami_explain_finds_the_scheduler() -> None:
+    printed = json.loads(hami("scheduler", "manifests", "-o", "json", sets="scheduler.metricsBindAddress=:1234"))
+
+    (service,) = (one for one in printed["items"] if one["kind"] == "Service")
+
+    assert (service["metadata"]["name"], service["metadata"]["namespace"]) == (enquiry.SERVICE, "hami-system")
+    assert service["spec"]["ports"] == [{"name": enquiry.PORT, "port": 1234, "targetPort": 1234}]

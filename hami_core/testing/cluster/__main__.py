@@ -107,10 +107,10 @@ def _told(plane: ControlPlane, hami: Hami, nodes: int, seconds: float) -> str:
 Its logs, and the API server's audit log, are in {plane.folder}
 In another terminal:
 
-    export KUBECONFIG={plane.kubeconfig()} SCHEDULER={hami.url} PATH={Path(sys.executable).parent}:$PATH
+    export KUBECONFIG={plane.kubeconfig()} HAMI_SCHEDULER={hami.url} PATH={Path(sys.executable).parent}:$PATH
     kubectl apply -f examples/gpu-test.yaml
     kubectl describe pod gpu-pod
-    hami explain pod gpu-pod --scheduler $SCHEDULER
+    hami explain pod gpu-pod
 """
 
 
