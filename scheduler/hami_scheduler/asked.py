@@ -55,7 +55,7 @@ def read(hook: HookRelay, catalogue: Catalogue, settings: Settings, pod: Mapping
             raise ValidationError(
                 "spec.containers", len(one.requests), f"at most {MOST} containers of a pod may ask for {one.kind.name} devices"
             )
-    annotations, labels = meta.get("annotations") or {}, meta.get("labels") or {}
+    annotations = meta.get("annotations") or {}
     return Asked(
         uid=_word(meta, "uid"),
         namespace=_word(meta, "namespace"),
@@ -63,8 +63,14 @@ def read(hook: HookRelay, catalogue: Catalogue, settings: Settings, pod: Mapping
         version=_word(meta, "resourceVersion"),
         asks=asks,
         annotated=grants.size(annotations) if isinstance(annotations, Mapping) else 0,
-        prepared=isinstance(labels, Mapping) and labels.get(names.PREPARED) == "true",
+        prepared=is_prepared(pod),
     )
+
+
+def is_prepared(pod: Mapping[str, Any]) -> bool:
+    """Whether it has the label that admission gives."""
+    labels = _meta(pod).get("labels") or {}
+    return isinstance(labels, Mapping) and labels.get(names.PREPARED) == "true"
 
 
 def _meta(pod: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -71,7 +71,8 @@ class Waiting:
 
 
 def _annotations(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    return (pod.get("metadata") or {}).get("annotations") or {}
+    found = (pod.get("metadata") or {}).get("annotations")
+    return found if isinstance(found, dict) else {}
 
 
 class Notices:

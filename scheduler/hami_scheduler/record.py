@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from hami_scheduler import asked
 from hami_scheduler.protocol import cut
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ class Record:
     def failed(self, pod: Mapping[str, Any], error: HamiError) -> None:
         """A filter whose pod cannot be meant, or on which a plugin failed."""
         self.work.decisions.labels("failed").inc()
+        if asked.is_prepared(pod):  # of another the watch would not say when it is gone
+            self.notices.waits(pod, cut(str(error)))
         _log.warning("no decision", extra={**_pod(pod), "error": cut(str(error))})
 
     # --- The binder's. ---

@@ -12,8 +12,11 @@ import pytest
 from attrs import define, field
 
 from hami_core import names
+from hami_core.errors import ValidationError
 from hami_core.kube.errors import Conflict, NotFound, Unavailable
+from hami_scheduler.metrics import Work
 from hami_scheduler.notices import AGAIN, LATE, NEAR, SOON, Notices
+from hami_scheduler.record import Record
 from tests.scheduler.world import Clock, a_pod
 
 if TYPE_CHECKING:
@@ -77,6 +80,17 @@ def test_a_pod_that_waits_is_told_once_however_often_it_is_tried() -> None:
     case.notices.waits(waiting(), FULL)
     case.clock.time += 1000
     assert case.write() == []
+
+
+def test_a_pod_that_was_changed_into_what_cannot_be_meant_is_told_so() -> None:
+    case, error = Case(), ValidationError("hami.io/gpu-scheduler-policy", "fullest", "give binpack or spread")
+    past = waiting("past")
+    past["metadata"]["labels"] = {}
+
+    for pod in (waiting(), past):
+        Record(Work(), case.notices).failed(pod, error)
+
+    assert case.write() == [("a", str(error), True)]
 
 
 def test_another_sentence_is_told_when_the_last_is_half_a_minute_old() -> None:
