@@ -146,7 +146,11 @@ class Cluster:
 
     def explain(self, pod: Mapping[str, Any]) -> dict[str, Any]:
         """What would become of the pod now, for people (docs/json.md). Nothing is held or remembered."""
-        return explain.document(self._hook, self._catalogue, self._settings, self._state, pod)
+        found = explain.document(self._hook, self._catalogue, self._settings, self._state, pod)
+        waits = self._waiting.get(asked.uid(pod))
+        if waits is not None and found["answer"] == explain.FITS:
+            found["notes"].append(f"when kube-scheduler last asked, of the nodes that had passed its own tests: {waits.why}")
+        return found
 
     def prioritize(self, uid: str, names: Sequence[str]) -> Mapping[str, int]:
         """0 to 10 for each of these nodes, as filter ranked them for this pod; 0 for all that it did not keep."""

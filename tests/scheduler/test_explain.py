@@ -224,6 +224,16 @@ def test_what_keeps_a_pod_of_the_cluster_from_its_grant_is_noted(changes: Mappin
     assert a_world(a_node("n0")).cluster.explain(pod)["notes"] == [note]
 
 
+def test_a_pod_that_fits_where_kube_scheduler_does_not_want_it_is_told_of_its_last_answer() -> None:
+    world, pod = a_world(a_node("free"), a_node("small", 1000)), prepared(a_pod("a"))
+    waits = world.cluster.filter(pod, ["small"])
+
+    found = world.cluster.explain(pod)
+
+    assert found["answer"] == "fits"
+    assert found["notes"] == [f"when kube-scheduler last asked, of the nodes that had passed its own tests: {waits.why}"]
+
+
 def test_a_manifest_needs_no_name_and_is_not_expected_to_be_prepared() -> None:
     found = a_world(a_node("n0")).cluster.explain({"spec": a_pod("a")["spec"]})
 
