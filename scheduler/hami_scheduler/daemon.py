@@ -112,9 +112,8 @@ class Running:
         self.lists = Watches(self._lists(scheduler.connection), self._broken)
         self.follower = Follower(Leadership(identity), self.lists, self._turned)
         self.lease = Watches([self._lease(scheduler.connection, core)], self._broken)
-        self.binder = Binder(
-            self.cluster, api, writing, self.follower.term, self.notices.told, self.record, Patience(answer=own.timeout)
-        )
+        patience = Patience(answer=own.timeout, arrive=own.timeout)  # by then the API server has given it up, too
+        self.binder = Binder(self.cluster, api, writing, self.follower.term, self.notices.told, self.record, patience)
         self.work.registry.register(Standing(self.cluster, self.follower, self._health))
         self._tasks: list[asyncio.Task[None]] = []
         self._access = access
