@@ -96,9 +96,14 @@ class Offer:
 
 
 def fitting(offer: Offer, codes: NDArray[np.int8]) -> NDArray[np.int64]:
-    """The rows of the offered nodes that fit, each once."""
-    rows = offer.rows[codes == FITS]
-    return rows if len(rows) < 2 or (np.diff(rows) > 0).all() else np.unique(rows)
+    """The rows of the offered nodes that fit, each once, in the tables' order."""
+    rows: NDArray[np.int64] = offer.rows[codes == FITS]
+    if not len(rows):
+        return rows
+    there = np.zeros(int(rows.max()) + 1, np.bool_)  # kube-scheduler's names come in any order: sorting them takes longer
+    there[rows] = True
+    once: NDArray[np.int64] = np.flatnonzero(there)
+    return once
 
 
 def best(rows: NDArray[np.int64], ranks: NDArray[np.float64], order: NDArray[np.int64], most: int) -> NDArray[np.int64]:
