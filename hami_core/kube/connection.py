@@ -15,7 +15,7 @@ from http.client import HTTPException
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from urllib3 import Timeout
 from urllib3.exceptions import HTTPError
@@ -28,7 +28,7 @@ from hami_core.kube.transport import POOLS, Answer
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from urllib3 import BaseHTTPResponse, HTTPConnectionPool, PoolManager
 
     from hami_core.kube.errors import KubeError
 
@@ -49,6 +49,7 @@ class Connection:
         """``load`` gives the official client with its configuration; again when the credentials are refused."""
         self._load = load
         self._lock = threading.Lock()  # the client's hooks change its configuration, and an exec plugin is to run once
+        self._way: tuple[PoolManager | HTTPConnectionPool, str] | None = None
         self._client = self._loaded()
         self._renewal = 0.0
         self._refused = False
@@ -93,7 +94,9 @@ class Connection:
 
     def close(self) -> None:
         """Close the connections that are kept. A later request opens new ones."""
-        self._client.rest_client.close()
+        with self._lock:
+            self._way = None
+            self._client.rest_client.close()
 
     def _send(
         self,
@@ -104,11 +107,10 @@ class Connection:
         headers: dict[str, str],
         timeout: Timeout,
     ) -> BaseHTTPResponse:
-        pool, host, credentials = self._authenticated(method, path)
-        url = f"{host}{path}?{urlencode(query)}" if query else f"{host}{path}"
-        return pool.request(
+        pool, prefix, credentials = self._authenticated(method, path)
+        return pool.urlopen(
             method,
-            url,
+            f"{prefix}{path}?{urlencode(query)}" if query else f"{prefix}{path}",
             body=body,
             headers={
                 "Accept": "application/json",
@@ -123,7 +125,7 @@ class Connection:
             preload_content=False,
         )
 
-    def _authenticated(self, method: str, path: str) -> tuple[PoolManager, str, dict[str, str]]:
+    def _authenticated(self, method: str, path: str) -> tuple[PoolManager | HTTPConnectionPool, str, dict[str, str]]:
         headers: dict[str, str] = {}
         with self._lock:
             if self._refused and time.monotonic() >= self._renewal:
@@ -133,7 +135,10 @@ class Connection:
                 client.update_params_for_auth(headers, [], ["BearerToken"], path, method, None)
             except Exception as error:  # whatever a plugin or a token's file may bring about; nothing has been sent
                 raise Unavailable(f"no credentials: {error}") from error
-        return client.rest_client.pool_manager, client.configuration.host, headers
+            if self._way is None:
+                self._way = _way(client)
+            pool, prefix = self._way
+        return pool, prefix, headers
 
     def _renew(self) -> None:
         """Find the credentials again: a file has new ones, or a plugin. Old connections end with their requests."""
@@ -148,12 +153,25 @@ class Connection:
     def _loaded(self) -> Any:
         client = self._load()
         client.rest_client.pool_manager.pool_classes_by_scheme = POOLS
+        self._way = None
         return client
 
     def _refusal(self, method: str, response: BaseHTTPResponse, answer: bytes) -> KubeError:
         error = refusal(method, response.status, response.reason or "", answer, response.headers)
         self._refused = self._refused or isinstance(error, Unauthorized)
         return error
+
+
+def _way(client: Any) -> tuple[PoolManager | HTTPConnectionPool, str]:
+    """Who sends, and what it wants before a path. The manager looks for the pool of each URL, and there is but one host.
+
+    A proxy may have to be given whole URLs: that is the manager's to know.
+    """
+    manager: PoolManager = client.rest_client.pool_manager
+    host: str = client.configuration.host
+    if manager.proxy is not None:
+        return manager, host
+    return manager.connection_from_url(host), urlsplit(host).path.rstrip("/")
 
 
 def connect(kubeconfig: Path | None = None, context: str | None = None) -> Connection:

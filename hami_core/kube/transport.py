@@ -136,12 +136,31 @@ class PlainConnection(HTTPConnection):
     """Over TCP."""
 
     response_class = Answer
+    _pieces: list[bytes] | None = None  # of a request that is being put together
 
     def request(self, *args: Any, **kwargs: Any) -> None:
-        """Send, with the time that this request has: the last answer has left the socket what remained of its own."""
-        if self.sock is not None:
+        """Send head and body at once: in two TLS records they cost both sides another turn.
+
+        With the time that this request has: the last answer has left the socket what remained of its own.
+        """
+        if self.sock is None:
+            self.connect()
+        else:
             self.sock.settimeout(self.timeout)
-        super().request(*args, **kwargs)
+        pieces: list[bytes] = []
+        self._pieces = pieces
+        try:
+            super().request(*args, **kwargs)
+        finally:
+            self._pieces = None
+        self.send(b"".join(pieces))
+
+    def send(self, data: Any) -> None:
+        """As ``http.client`` asks: head and body are two calls."""
+        if self._pieces is None:
+            super().send(data)
+        else:
+            self._pieces.append(data)
 
 
 class SecureConnection(PlainConnection, HTTPSConnection):
