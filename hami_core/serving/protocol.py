@@ -6,17 +6,17 @@ have no greatest length. A client that is cut off has had its time; one that can
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
+import httptools
 from attrs import frozen
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 if TYPE_CHECKING:
-    import asyncio
-    from collections.abc import Callable
-
-    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+    from collections.abc import Callable, MutableMapping
 
 
 @frozen
@@ -33,6 +33,42 @@ class Limits:
 
 
 _NUMBERS = count(1)
+
+
+class Whole(RequestResponseCycle):
+    """One request and its answer, which is written at once: in two pieces it costs both sides another turn.
+
+    The application's headers have its length; they are ours, so nobody checks them again.
+    """
+
+    _start: MutableMapping[str, Any]
+
+    async def send(self, message: Any) -> None:
+        """Keep the head until the body is there, which is whole."""
+        if self.flow.write_paused and not self.disconnected:
+            await self.flow.drain()
+        if self.disconnected:
+            return
+        if not self.response_started:
+            self._start, self.response_started, self.waiting_for_100_continue = message, True, False
+            return
+        if self.response_complete or message.get("more_body"):
+            raise RuntimeError("an answer has one head and one body")
+        self.transport.write(self._written(message["body"]))
+        self.response_complete = True
+        self.message_event.set()
+        if not self.keep_alive:
+            self.transport.close()
+        self.on_response()
+
+    def _written(self, body: bytes) -> bytes:
+        headers = self._start["headers"]
+        if (b"connection", b"close") in headers:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            headers = [*headers, (b"connection", b"close")]
+        lines = [b"%b: %b\r\n" % header for header in headers]
+        return b"".join((STATUS_LINE[self._start["status"]], *lines, b"\r\n", b"" if self.scope["method"] == "HEAD" else body))
 
 
 class Patient(HttpToolsProtocol):
@@ -82,11 +118,39 @@ class Patient(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin to wait for the body."""
         self._in_headers = False
-        super().on_headers_complete()
+        self._begin()
         if self._ending:
             self.cycle.keep_alive = False
         if not self.pipeline:
             self._wait(self.limits.request, self._late)
+
+    def _begin(self) -> None:
+        """Ask the application, or later if it is asked already: as uvicorn does, but for what we never serve (WebSockets)."""
+        version, url = self.parser.get_http_version(), httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        self.scope["method"] = self.parser.get_method().decode("ascii")
+        self.scope["http_version"] = version
+        self.scope["path"] = unquote(path) if "%" in path else path
+        self.scope["raw_path"], self.scope["query_string"] = url.path, url.query or b""
+        before = self._is_busy()
+        self.cycle = Whole(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=[],
+            message_event=asyncio.Event(),
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        if before:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
+        else:
+            self._start_asgi_task(self.cycle, self.app)
 
     def on_message_complete(self) -> None:
         """Begin to wait for our own answer to be taken."""

@@ -57,6 +57,7 @@ class Server:
             access_log=False,
             server_header=False,
             date_header=False,
+            proxy_headers=False,
             timeout_keep_alive=self._limits.idle,
         )
         self._state = ServerState()
