@@ -13,7 +13,9 @@ from urllib.parse import unquote
 
 import httptools
 from attrs import frozen
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.utils import is_ssl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, MutableMapping
@@ -85,13 +87,24 @@ class Patient(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take it. Where there are too many, one goes that has had its chance: who keeps silent keeps nobody out."""
-        super().connection_made(transport)
+        self._take(transport)
         self._number = next(_NUMBERS)
         self._wait(self.limits.headers, self._cut)
         if len(self.connections) > self.limits.connections:
             silent = (one for one in self.connections if isinstance(one, Patient) and one.cycle is None)
             waiting = (one for one in silent if not one.transport.is_closing())
             min(waiting, key=lambda one: one._number, default=self)._cut()
+
+    def _take(self, transport: asyncio.Transport) -> None:
+        """As uvicorn does, but for the addresses, which no application of ours reads.
+
+        Go's clients keep two idle connections, and kube-scheduler has more Bindings than that on their way: every other one
+        comes on a new connection.
+        """
+        self.connections.add(self)
+        self.transport, self.flow = transport, FlowControl(transport)
+        self.server = self.client = None
+        self.scheme = "https" if is_ssl(transport) else "http"
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget its deadlines."""
