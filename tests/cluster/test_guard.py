@@ -12,7 +12,6 @@ from hami_core import names
 from hami_core.testing.cluster.api import APPLY, ApiRefused
 from hami_core.testing.cluster.control_plane import KubectlFailed
 from hami_core.testing.cluster.nodes import NODES
-from tests.cluster import webhooks
 from tests.cluster.admitting import (
     EDITOR,
     LEASE,
@@ -302,21 +301,3 @@ def test_as_many_annotations_as_a_pod_can_have_are_judged(plane: ControlPlane) -
 
     with pytest.raises(ApiRefused, match="written by hami alone"):
         api.merge(f"{PODS}/{name}", written(annotations={GRANT: "all"}))
-
-
-# --- An older Kubernetes ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.long
-def test_all_of_it_holds_on_kubernetes_1_34() -> None:
-    with installed("1.34.4") as plane, webhooks.running(plane):
-        begin(plane)
-        webhooks.until_called(plane, PODS)
-        name = granted(plane)
-
-        for change in MORE.values():
-            with pytest.raises(ApiRefused, match="written by hami alone, not by alice"):
-                plane.api(EDITOR).merge(f"{PODS}/{name}", change)
-        assert refused_binding(plane.api(SCHEDULER), "first", {names.TERM: "there_1/7"})
-        kubelet = plane.api(f"system:node:{NODE}", "system:nodes")
-        kubelet.merge(f"{PODS}/{name}/status", {"status": {"phase": "Running"}})
