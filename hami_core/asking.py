@@ -43,6 +43,7 @@ CHUNK = 1 << 16
 AT_ONCE = 0.003  # seconds in which an answer comes that needs no driver
 DEATH = 0.2  # seconds that a killed process gets to be gone; what sleeps in a driver may take minutes
 GRACE = 1.0  # seconds after the deadline at which a child whose parent did not kill it ends itself
+OVERDUE = "was ended by SIGALRM"  # by that, where the parent got no time to look before
 
 
 class Asker(Protocol):
@@ -103,13 +104,18 @@ class Drivers:
             reply = self._reply(message)
         except TimeoutError:
             self.close()
-            raise DriverError(plugin, f"{hook} gave no answer within {self.seconds:g} s, and was given up") from None
+            raise self._overdue(plugin, hook) from None
         except EOFError:
             assert self._child is not None
             how = self._child.end()
             self._child = None
+            if how == OVERDUE:
+                raise self._overdue(plugin, hook) from None
             raise DriverError(plugin, f"{hook}: the process that asked the driver {how}") from None
         return _told(reply, plugin, hook)
+
+    def _overdue(self, plugin: str, hook: str) -> DriverError:
+        return DriverError(plugin, f"{hook} gave no answer within {self.seconds:g} s, and was given up")
 
     def _reply(self, message: bytes) -> bytes:
         """The answer to one message. TimeoutError: none in time; EOFError: the child ended."""

@@ -426,4 +426,4 @@ class LongLife(Life):
 TestAnyOrder = pytest.mark.slow(Life.TestCase)
 TestAnyOrder.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 TestAnyOrderOfMany = pytest.mark.long(LongLife.TestCase)
-TestAnyOrderOfMany.settings = settings(max_examples=1500, stateful_step_count=80, deadline=None)
+TestAnyOrderOfMany.settings = settings(max_examples=400, stateful_step_count=60, deadline=None)
