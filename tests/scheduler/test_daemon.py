@@ -99,11 +99,12 @@ def test_an_authentication_without_its_files_does_not_start() -> None:
 
 def test_an_object_as_deep_as_the_api_server_takes_hides_no_other() -> None:
     """managedFields are their author's; what is skipped is walked through all the same."""
-    deep = b'{"f:a":' * 9_990 + b"{}" + b"}" * 9_990
+    deep = b'{"f:a":' * 9_500 + b"{}" + b"}" * 9_500  # it takes 10,000; the test runner stands on the same stack
     pod = b'{"metadata":{"name":"a","managedFields":[{"fieldsV1":' + deep + b"}]}}"
     line = b'{"type":"ADDED","object":' + pod + b"}"
 
-    assert isinstance(Events(Pod).decode([line]).failure, Unavailable)
+    if sys.version_info < (3, 12):  # which counts the depth of C by itself, and lets it be as deep
+        assert isinstance(Events(Pod).decode([line]).failure, Unavailable)
     usual = sys.getrecursionlimit()
     sys.setrecursionlimit(DEPTH)
     try:
