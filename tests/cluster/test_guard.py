@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 HOLDER, TERM = "here_1", "here_1/7"
 GRANT, VISIBLE = names.grant_key("main"), names.visible_key("nvidia", "main")
-PODS = "/api/v1/namespaces/work/pods"
+PODS = "/api/v1/namespaces/team/pods"
 NODE = "node-1"
 _NUMBERS = count(1)
 
@@ -48,7 +48,7 @@ def plane() -> Iterator[ControlPlane]:
 
 
 def begin(plane: ControlPlane) -> None:
-    plane.make_namespace("work")
+    plane.make_namespace("team")
     plane.apply(lease(HOLDER, 7))
     plane.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
     editor, scheduler = plane.api(EDITOR), plane.api(SCHEDULER)
@@ -162,12 +162,12 @@ def test_nor_by_another_way_of_writing(plane: ControlPlane, how: str) -> None:
             "PATCH", f"{path}/status?fieldManager=alice&force=true", json.dumps(changed).encode(), APPLY
         ),
         "kubectl annotate": lambda: plane.kubectl(
-            "annotate", "-n=work", "--overwrite", "pod", name, f"{GRANT}=all", user=EDITOR
+            "annotate", "-n=team", "--overwrite", "pod", name, f"{GRANT}=all", user=EDITOR
         ),
-        "kubectl label": lambda: plane.kubectl("label", "-n=work", "pod", name, f"{names.PREPARED}-", user=EDITOR),
+        "kubectl label": lambda: plane.kubectl("label", "-n=team", "pod", name, f"{names.PREPARED}-", user=EDITOR),
         "kubectl patch": lambda: plane.kubectl(
             "patch",
-            "-n=work",
+            "-n=team",
             "pod",
             name,
             "--type=json",
@@ -182,9 +182,9 @@ def test_nor_by_another_way_of_writing(plane: ControlPlane, how: str) -> None:
 def test_other_keys_of_a_granted_pod_are_anybodys(plane: ControlPlane) -> None:
     name = granted(plane)
 
-    plane.kubectl("annotate", "-n=work", "pod", name, "team=blue", user=EDITOR)
-    plane.kubectl("label", "-n=work", "pod", name, "team=blue", user=EDITOR)
-    plane.kubectl("delete", "-n=work", "pod", name, "--wait=false", user=EDITOR)
+    plane.kubectl("annotate", "-n=team", "pod", name, "team=blue", user=EDITOR)
+    plane.kubectl("label", "-n=team", "pod", name, "team=blue", user=EDITOR)
+    plane.kubectl("delete", "-n=team", "pod", name, "--wait=false", user=EDITOR)
 
 
 @pytest.mark.parametrize("key", [GRANT, VISIBLE, names.TERM, names.WAITING, names.inventory_key("nvidia")])
@@ -203,7 +203,7 @@ def test_a_new_pod_may_have_the_label_that_admission_gives(plane: ControlPlane) 
     ("annotations", "labels"),
     [({GRANT: "x"}, {}), ({VISIBLE: "all"}, {}), ({names.TERM: TERM}, {}), ({}, {names.PREPARED: "true"})],
 )
-@pytest.mark.parametrize("path", [PODS + "/{}/binding", "/api/v1/namespaces/work/bindings"])
+@pytest.mark.parametrize("path", [PODS + "/{}/binding", "/api/v1/namespaces/team/bindings"])
 def test_a_stranger_puts_no_grant_on_a_binding(
     plane: ControlPlane, path: str, annotations: dict[str, str], labels: dict[str, str]
 ) -> None:
@@ -282,13 +282,13 @@ def test_controllers_make_pods_of_templates_and_none_with_a_grant(plane: Control
         metadata = {"labels": {"app": name}, "annotations": annotations}
         template = {"metadata": metadata, "spec": pod(name)["spec"]}
         spec = {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": template}
-        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "work"}, "spec": spec}
+        return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name, "namespace": "team"}, "spec": spec}
 
     plane.apply(deployment("plain", {"team": "blue"}), deployment("greedy", {GRANT: "all"}))
 
-    wait_for(lambda: plane.get("pods", "-n=work", "-l=app=plain")["items"], "made")
-    wait_for(lambda: "so a new pod has none" in plane.kubectl("get", "events", "-n=work"), "told")
-    assert not plane.get("pods", "-n=work", "-l=app=greedy")["items"]
+    wait_for(lambda: plane.get("pods", "-n=team", "-l=app=plain")["items"], "made")
+    wait_for(lambda: "so a new pod has none" in plane.kubectl("get", "events", "-n=team"), "told")
+    assert not plane.get("pods", "-n=team", "-l=app=greedy")["items"]
 
 
 def test_as_many_annotations_as_a_pod_can_have_are_judged(plane: ControlPlane) -> None:
