@@ -46,8 +46,9 @@ def missing(expected: str, printed: str) -> list[str]:
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[block[0].split("\n")[0] for block in BLOCKS])
-def test_what_the_document_shows_is_what_happens(t4: Node, block: list[str]) -> None:
-    """In one shell, with ``hami`` on PATH: a ``$?`` is that of the command before."""
+def test_what_the_document_shows_is_what_happens(t4: Node, block: list[str], tmp_path: Path) -> None:
+    """In one shell, with ``hami`` on PATH: a ``$?`` is that of the command before. What a block writes is no other block's."""
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
     mark = "==== next"
     commands, outputs = zip(*(step.partition("\n")[::2] for step in block), strict=True)
     script = "\n".join(f'{command}; status=$?; echo "{mark}"; (exit $status)' for command in commands)
@@ -55,7 +56,7 @@ def test_what_the_document_shows_is_what_happens(t4: Node, block: list[str]) -> 
 
     done = subprocess.run(
         ["bash", "-c", script],
-        cwd=ROOT,
+        cwd=tmp_path,
         env=env,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
