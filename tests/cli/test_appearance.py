@@ -20,6 +20,8 @@ from tests.cli.command import HAMI, PATIENCE, PROBE, Node, a_container, a_pod
 if TYPE_CHECKING:
     from tests.cli.command import OnMachine
 
+pytestmark = pytest.mark.slow
+
 UUID = re.compile(r"GPU-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 STYLE = re.compile(r"\x1b\[[0-9;]*m")
 COLOUR = re.compile(r"\x1b\[(?:[0-9]+;)*3[1-7]m")

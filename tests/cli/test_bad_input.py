@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from tests.cli.command import Ended, Node
 
+pytestmark = pytest.mark.slow
+
 
 def refused(done: Ended, status: int, sentence: str) -> None:
     """One line on stderr, nothing on stdout."""

@@ -78,6 +78,7 @@ def broken_rules(plugin: object, **attributes: object) -> dict[str, str]:
 # --- What is sound ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_sound_plugin_keeps_every_rule() -> None:
     assert broken_rules(a_plugin()) == {}
 

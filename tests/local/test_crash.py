@@ -16,6 +16,8 @@ from tests.local.acme import a_container, a_host, a_manifest, card, hami, until
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 
 def a_file(folder: Path, name: str, program: str, mem: int = 5000) -> Path:
     path = folder / f"{name}.yaml"

@@ -18,6 +18,8 @@ from tests.local.acme import a_container, a_host, a_pod, card, played
 if TYPE_CHECKING:
     from hami_core.local.host import Host
 
+pytestmark = pytest.mark.slow
+
 AT_ONCE = Backoff(first_s=0.0, most_s=0.0)
 
 

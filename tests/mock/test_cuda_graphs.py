@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from hami_mock.machine import Machine
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["cuda"]  # a fixture
 
 INVALID_VALUE, NOT_READY, NOT_SUPPORTED, UPDATE_FAILURE = 1, 600, 801, 910

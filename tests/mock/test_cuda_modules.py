@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
     from hami_mock.machine import Machine
 
+pytestmark = pytest.mark.slow
+
 INVALID_VALUE, INVALID_HANDLE, NOT_FOUND, FILE_NOT_FOUND = 1, 400, 500, 301
 PTX = """// a comment
 .version 8.0

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from hami_mock.machine import Machine
 
+pytestmark = pytest.mark.slow
+
 NOT_READY, CAPTURE_UNSUPPORTED, UNJOINED, ILLEGAL_STATE, INVALIDATED = 600, 900, 904, 401, 901
 INVALID_VALUE, AT_LEAST = 1, 0
 MS = 1_000_000

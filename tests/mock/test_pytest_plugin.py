@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from hami_mock.testing import SimulatedMachine
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def quiet(pytester: pytest.Pytester) -> None:

@@ -6,6 +6,8 @@ import pytest
 
 from tests.native.harness import LIMIT, MIB, Frame, Outcome, device
 
+pytestmark = pytest.mark.slow
+
 OOM, INVALID_DEVICE = 2, 101
 STEP = 32 * MIB
 START = "from reserves import *\nc = Reserves(); c.start(); f = c.library\n"

@@ -17,6 +17,8 @@ from hami_native.abi import STRUCTURES, ffi, reader
 from tests.native.harness import LIMIT, MIB, Frame, device, uuid
 from tests.native.hooks import NATIVE
 
+pytestmark = pytest.mark.slow
+
 SIZE = 532480
 OFFSETS = {
     f"{structure}.{field}": int(offset)

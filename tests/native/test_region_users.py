@@ -12,6 +12,8 @@ from hami_native import Region
 from tests.native.harness import LIMIT, MIB, Frame, device, uuid
 from tests.native.test_region import DEVICES, OFFSETS, SLOTS
 
+pytestmark = pytest.mark.slow
+
 OOM = 2
 BOOT_ID = OFFSETS["vgpu_region_header.boot_id"]
 LIVE = 2

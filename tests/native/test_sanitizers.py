@@ -18,7 +18,7 @@ from tests.native.test_limits import TEXT, WRONG
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.needs("gcc")
+pytestmark = [pytest.mark.needs("gcc"), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ import pytest
 
 from tests.native.harness import LIMIT, MIB, Frame, Outcome, device
 
+pytestmark = pytest.mark.slow
+
 OOM = 2
 GRANULE = 2 * MIB
 ALL = LIMIT // GRANULE

@@ -14,6 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from tests.native.harness import compile_c
 from tests.native.hooks import NATIVE
 
+pytestmark = pytest.mark.slow
+
 ffi: Any = FFI()
 ffi.cdef(
     """

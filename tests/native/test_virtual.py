@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 OOM, INVALID_VALUE, INVALID_DEVICE = 2, 1, 101
 GRANULE = 2 * MIB
 ALL = LIMIT // GRANULE

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 NEEDED = "make, git, and Python 3.11 or newer with venv"
 
-pytestmark = pytest.mark.needs("make")
+pytestmark = [pytest.mark.needs("make"), pytest.mark.slow]
 
 
 def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
