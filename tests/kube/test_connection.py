@@ -16,6 +16,7 @@ from kubernetes.config import incluster_config
 
 from hami_core.errors import UserError
 from hami_core.kube import connection as module
+from hami_core.kube import transport
 from hami_core.kube.connection import connect
 from hami_core.kube.errors import (
     Conflict,
@@ -232,6 +233,29 @@ def test_a_stream_gives_all_that_has_arrived_at_once(tmp_path: Path) -> None:
     assert first == b"first"
     assert b"".join(rest) == b"".join(b"%d " % number for number in range(1000))
     assert len(rest) < 20
+
+
+def test_what_comes_close_behind_in_a_stream_is_gathered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paused, sent = threading.Event(), threading.Event()
+
+    def act(_: Request, wire: Wire) -> None:
+        wire.send(watches(b"first"))
+        paused.wait(10)
+        for part in (b"second ", b"third"):
+            wire.send(chunk(part))
+        wire.send(END)
+        sent.set()
+
+    def pause(seconds: float) -> None:
+        assert seconds <= transport.GATHER
+        paused.set()
+        assert sent.wait(10)
+
+    with serving(tmp_path, act) as (_, connection):
+        monkeypatch.setattr(time, "sleep", pause)
+        pieces = [piece for piece in connection.stream("/x", {}, 5) if piece]
+
+    assert pieces == [b"first", b"second third"]
 
 
 def test_a_stream_looks_up_while_nothing_comes(tmp_path: Path) -> None:
