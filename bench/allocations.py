@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hami_native
-from bench.interleave import Row, Timing, ratio
+from bench.interleave import Measured, Row, ratio
 from hami_core import names
 from hami_mock import machine
 
@@ -39,8 +39,8 @@ def rows() -> list[Row]:
 def _rows(program: Path, bare: Mapping[str, str], interposed: Mapping[str, str], case: Case) -> list[Row]:
     subject, goal, live, words = case
     pairs = [(seconds(program, bare, live, *words), seconds(program, interposed, live, *words)) for _ in range(ROUNDS)]
-    alone, through = (Timing(seconds) for seconds in zip(*pairs, strict=True))
-    added = Timing([slower - faster for faster, slower in pairs])
+    alone, through = (Measured(seconds) for seconds in zip(*pairs, strict=True))
+    added = Measured([slower - faster for faster, slower in pairs])
     baseline = "bare simulated driver"
     return [
         Row(subject, baseline, alone),

@@ -1,4 +1,4 @@
-"""Timing by turns: what is measured and its baseline alternate, so that a busy machine slows both alike.
+"""Measured by turns: what is measured and its baseline alternate, so that a busy machine slows both alike.
 
 A bench module of this folder has a function ``rows()`` that gives ``Row`` values; ``python -m bench`` prints them in one table.
 """
@@ -16,43 +16,48 @@ if TYPE_CHECKING:
 
 
 @frozen
-class Timing:
-    """What one candidate took: seconds for one call, a value for each round, in the order of the rounds."""
+class Measured:
+    """What one candidate took: seconds for one call, a value for each round, in the order of the rounds.
 
-    seconds: Sequence[float]
+    Or what else was measured of it, in the unit that its row names.
+    """
+
+    values: Sequence[float]
 
     @property
     def least(self) -> float:
-        """The best round: what the machine can do undisturbed."""
-        return min(self.seconds)
+        """Of seconds the best round: what the machine can do undisturbed."""
+        return min(self.values)
 
     @property
     def median(self) -> float:
         """The round in the middle."""
-        return statistics.median(self.seconds)
+        return statistics.median(self.values)
 
     @property
     def spread(self) -> float:
         """From the first to the last decile, as a part of the median."""
-        if len(self.seconds) == 1:
+        if len(self.values) == 1:
             return 0.0
-        deciles = statistics.quantiles(self.seconds, n=10, method="inclusive")
-        return (deciles[-1] - deciles[0]) / self.median
+        deciles = statistics.quantiles(self.values, n=10, method="inclusive")
+        width = deciles[-1] - deciles[0]
+        return width and width / self.median
 
 
 @frozen
 class Row:
-    """One line of the table. ``ratio``: the median over rounds of this timing by its baseline's; None: it is the baseline."""
+    """One line of the table. ``ratio``: the median over rounds of what was measured by its baseline's; None: it has none."""
 
     subject: str
     name: str
-    timing: Timing
+    measured: Measured
     baseline: str = ""
     ratio: float | None = None
-    goal: float | None = None  # seconds that the median may take
+    goal: float | None = None  # what the median may be at most
+    unit: str = ""  # of the values and the goal; empty: seconds
 
 
-def interleave(candidates: Mapping[str, Callable[[], object]], rounds: int, calls: int = 1) -> dict[str, Timing]:
+def interleave(candidates: Mapping[str, Callable[[], object]], rounds: int, calls: int = 1) -> dict[str, Measured]:
     """Time every candidate in every round, ``calls`` at a time, the order turning. One round before is not counted."""
     taken: dict[str, list[float]] = {name: [] for name in candidates}
     for number in range(rounds + 1):
@@ -60,7 +65,7 @@ def interleave(candidates: Mapping[str, Callable[[], object]], rounds: int, call
             seconds = _timed(candidates[name], calls)
             if number:
                 taken[name].append(seconds)
-    return {name: Timing(seconds) for name, seconds in taken.items()}
+    return {name: Measured(seconds) for name, seconds in taken.items()}
 
 
 def compare(
@@ -79,14 +84,16 @@ def compare(
     return rows
 
 
-def ratio(timing: Timing, baseline: Timing) -> float:
+def ratio(measured: Measured, baseline: Measured) -> float:
     """The median of the rounds' ratios: each round is compared with its own moment."""
-    return statistics.median(one / other for one, other in zip(timing.seconds, baseline.seconds, strict=True))
+    return statistics.median(one / other for one, other in zip(measured.values, baseline.values, strict=True))
 
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as text, a line each."""
-    lines = [("", "", "min", "median", "spread", "ratio", "goal"), *(_cells(row) for row in rows)]
+    baselines = {(row.subject, row.baseline) for row in rows}
+    cells = [_cells(row, is_baseline=(row.subject, row.name) in baselines) for row in rows]
+    lines = [("", "", "min", "median", "spread", "ratio", "goal"), *cells]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -108,11 +115,19 @@ def _timed(call: Callable[[], object], calls: int) -> float:
     return (time.perf_counter() - start) / calls
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    timing = row.timing
-    ratio = "baseline" if row.ratio is None else f"{row.ratio:.3g} x"
-    goal = "" if row.goal is None else f"{'kept' if timing.median <= row.goal else 'MISSED'}: {_time(row.goal)}"
-    return row.subject, row.name, _time(timing.least), _time(timing.median), f"{timing.spread:.0%}", ratio, goal
+def _cells(row: Row, *, is_baseline: bool) -> tuple[str, ...]:
+    found = row.measured
+    without = "baseline" if is_baseline else ""
+    ratio = without if row.ratio is None else f"{row.ratio:.3g} x"
+    goal = "" if row.goal is None else f"{'kept' if found.median <= row.goal else 'MISSED'}: {_amount(row.goal, row.unit)}"
+    least, median = _amount(found.least, row.unit), _amount(found.median, row.unit)
+    return row.subject, row.name, least, median, f"{found.spread:.0%}", ratio, goal
+
+
+def _amount(value: float, unit: str) -> str:
+    if not unit:
+        return _time(value)
+    return f"{value:,.0f} {unit}" if value >= 100 else f"{value:.3g} {unit}"
 
 
 def _time(seconds: float) -> str:

@@ -1,29 +1,29 @@
 """A first list and a watch at full speed from a replay server on loopback, against the official client's raw dicts.
 
-50,000 pods of 3.4 KB and 5,000 nodes of 10 KB in pages of 500, and a watch that brings 20,000 pods, a chunk for each. The
-server is a process of its own that sends prepared bytes. How much memory a list takes is seen in a fresh process, and printed.
+50,000 pods of 3.4 KB and 5,000 nodes of 10 KB in pages of 500, and a watch that brings 20,000 pods, a chunk for each. How much
+memory a list takes is seen in a fresh process.
 """
 
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from bench.interleave import Row, compare
+from bench.interleave import Measured, Row, compare
+from bench.standin import objects
+from bench.standin.server import resource, running, serve
+from hami_core import names
 from hami_core.kube.connection import connect
 from hami_core.kube.listing import PAGE, read_all
 from hami_core.kube.objects import Node, Pod
 from hami_core.kube.reflector import Reflector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from hami_core.kube.connection import Connection
 
@@ -36,19 +36,18 @@ GOAL = 200  # MiB that a first list may add to the process
 
 def rows() -> list[Row]:
     """Both, and the memory beside them."""
-    with _server() as config:
-        measured = json.loads(
+    with running(__name__, "serve") as path:
+        config = str(path)
+        grown = json.loads(
             subprocess.run([sys.executable, "-m", __name__, "memory", config], capture_output=True, check=True).stdout
         )
-        print(
-            f"{LIST}: the process grows by {measured['grown']:.0f} MiB, at most {measured['peak']:.0f}"
-            f" ({'kept' if measured['peak'] <= GOAL else 'MISSED'}: {GOAL})"
-        )
-        connection = connect(Path(config))
+        connection = connect(path)
         dicts = ("kubernetes, raw dicts", _listed_by_the_official_client(config))
         watched = ("kubernetes, raw dicts", _watched_by_the_official_client(config))
         return [
             *compare(LIST, dicts, {"hami_core.kube": (lambda: _listed(connection), 1.0)}, rounds=ROUNDS),
+            Row(LIST, "memory, in the end", Measured([grown["grown"]]), unit="MiB"),
+            Row(LIST, "memory, at most", Measured([grown["peak"]]), goal=GOAL, unit="MiB"),
             *compare(WATCH, watched, {"hami_core.kube": (lambda: _watched(connection), EVENTS / 60_000)}, rounds=ROUNDS),
         ]
 
@@ -139,153 +138,38 @@ def _status(name: str) -> float:
     return int(lines[name].split()[0]) * 1024 / MIB
 
 
-# ------------------------------------------------------------------------------------------------- the replay server
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    """A kubeconfig that leads to it."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen([sys.executable, "-m", __name__, "serve"], stdout=subprocess.PIPE, text=True) as process,
-    ):
-        assert process.stdout is not None
-        path = Path(folder) / "config"
-        path.write_text(json.dumps(_config(int(process.stdout.readline()))))
-        try:
-            yield str(path)
-        finally:
-            process.kill()
-
-
-def _config(port: int) -> dict[str, object]:
-    return {
-        "current-context": "replay",
-        "contexts": [{"name": "replay", "context": {"cluster": "replay", "user": ""}}],
-        "clusters": [{"name": "replay", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
-        "users": [],
-    }
+# ------------------------------------------------------------------------------------------------- what is listed
 
 
 def _serve() -> None:
-    answers = {
-        "/api/v1/pods": _pages("PodList", [_encoded(_pod(number)) for number in range(PODS)]),
-        "/api/v1/nodes": _pages("NodeList", [_encoded(_node(number)) for number in range(NODES)]),
-        "/api/v1/watched": _pages("PodList", []),
-    }
-    events = [b'{"type":"MODIFIED","object":%s}\n' % _encoded(_pod(number, 10**6 + number)) for number in range(EVENTS)]
-    watch = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"".join(
-        b"%x\r\n%s\r\n" % (len(one), one) for one in events
+    pods = [_pod(number) for number in range(PODS)]
+    nodes = [objects.node(number, {names.inventory_key("nvidia"): _inventory(number)}) for number in range(NODES)]
+    events = [_pod(number, 10**6 + number) for number in range(EVENTS)]
+    serve(
+        {
+            "/api/v1/pods": resource("PodList", pods),
+            "/api/v1/nodes": resource("NodeList", nodes),
+            "/api/v1/watched": resource("PodList", [], events),
+        }
     )
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        print(listening.getsockname()[1], flush=True)
-        while True:
-            sock, _ = listening.accept()
-            threading.Thread(target=_answer, args=(sock, answers, watch), daemon=True).start()
-
-
-def _answer(sock: socket.socket, answers: dict[str, list[bytes]], watch: bytes) -> None:
-    with sock, suppress(OSError):
-        while head := sock.recv(65536):
-            path, _, query = head.split(b" ", 2)[1].decode().partition("?")
-            asked = dict(part.split("=", 1) for part in query.split("&") if part)
-            if "watch" in asked:
-                sock.sendall(watch)
-            else:
-                sock.sendall(answers[path][int(asked.get("continue", 0))])
-
-
-def _pages(kind: str, items: list[bytes]) -> list[bytes]:
-    starts = range(0, len(items), PAGE) if items else [0]
-    return [
-        _page(kind, items[start : start + PAGE], number + 1 if start + PAGE < len(items) else 0)
-        for number, start in enumerate(starts)
-    ]
-
-
-def _page(kind: str, items: list[bytes], following: int) -> bytes:
-    meta = _encoded({"resourceVersion": "1000000", **({"continue": str(following)} if following else {})})
-    body = b'{"kind":"%s","apiVersion":"v1","metadata":%s,"items":[%s]}\n' % (kind.encode(), meta, b",".join(items))
-    return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
-
-
-def _encoded(document: Any) -> bytes:
-    return json.dumps(document, separators=(",", ":")).encode()
-
-
-def _meta(name: str, number: int, version: int, **more: Any) -> dict[str, Any]:
-    uid = f"{number:08x}-1c4b-4a59-8f21-8bde2fa8f792"
-    return {"name": name, "uid": uid, "resourceVersion": str(version), "creationTimestamp": "2026-01-01T00:00:00Z", **more}
 
 
 def _pod(number: int, version: int = 0) -> dict[str, Any]:
-    """Of 3.4 KB: a pod of a Deployment with one share."""
-    uid = f"{number:08x}-1c4b-4a59-8f21-8bde2fa8f792"
-    limits = f"hami-limits 1\ngrant {uid}/main\n[nvidia]\ndevice GPU-{number:08x}-0000-0000-0000-000000000000 memory=3145728000"
-    meta = _meta(
-        f"trainer-{number % 97}-6d4cf56db6-{number:05d}",
-        number,
-        version or 1000 + number,
-        generateName="trainer-6d4cf56db6-",
-        namespace=f"team-{number % 40}",
-        labels={"app": f"trainer-{number % 97}", "pod-template-hash": "6d4cf56db6", "hami.io/prepared": "true"},
-        annotations={
-            "grant.hami.io/main": f"{limits} physical=17179869184 cores=30 context=268435456\npolicy=default\nend\n",
-            "nvidia.hami.io/main": f"GPU-{number:08x}-0000-0000-0000-000000000000",
-            "hami.io/term": "scheduler-0_5b1e/7",
-        },
-        ownerReferences=[{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "trainer", "uid": uid, "controller": True}],
-        managedFields=[_managed("kube-controller-manager", 20), _managed("kubelet", 24)],
-    )
-    resources = {"limits": {"nvidia.com/gpu": "1", "nvidia.com/gpumem": "3k"}, "requests": {"nvidia.com/gpu": "1"}}
-    container = {
-        "name": "main",
-        "image": "registry.example/team/trainer:1.17",
-        "command": ["python", "train.py"],
-        "resources": resources,
+    device = f"GPU-{number:08x}-0000-0000-0000-000000000000"
+    grant = f"hami-limits 1\ngrant {objects.uid(number)}/main\n[nvidia]\ndevice {device} memory=3145728000"
+    annotations = {
+        names.grant_key("main"): f"{grant} physical=17179869184 cores=30 context=268435456\npolicy=default\nend\n",
+        names.visible_key("nvidia", "main"): device,
+        names.TERM: "scheduler-0_5b1e/7",
     }
-    condition = {"status": "True", "lastProbeTime": None, "lastTransitionTime": "2026-01-01T00:00:00Z"}
-    status = {
-        "phase": "Running",
-        "conditions": [{"type": kind, **condition} for kind in ("Initialized", "Ready", "ContainersReady", "PodScheduled")],
-        "hostIP": "10.0.0.1",
-        "podIP": "10.1.0.1",
-        "startTime": "2026-01-01T00:00:00Z",
-        "qosClass": "BestEffort",
-    }
-    spec = {"containers": [container], "nodeName": f"node-{number % NODES:05d}", "schedulerName": "hami-scheduler"}
-    return {"metadata": meta, "spec": spec, "status": status}
+    return objects.pod(number, objects.node_name(number % NODES), annotations, version)
 
 
-def _node(number: int) -> dict[str, Any]:
-    """Of 10 KB: eight devices in its annotation, fifty images in its status."""
-    name = f"node-{number:05d}"
+def _inventory(number: int) -> str:
     device = {"model": "NVIDIA A100-SXM4-80GB", "memory": 81920, "cores": 100, "slots": 10, "healthy": True, "numa": 0}
-    devices = [
-        {"id": f"GPU-{number:08x}-0000-0000-0000-{n:012d}", **device, "links": {str(m): 12 for m in range(8)}} for n in range(8)
-    ]
-    meta = _meta(
-        name,
-        number,
-        500 + number,
-        labels={"kubernetes.io/hostname": name, "topology.kubernetes.io/zone": f"zone-{number % 3}", "pool": "gpu"},
-        annotations={"devices.hami.io/nvidia": json.dumps({"v": 1, "devices": devices})},
-        managedFields=[_managed("kubelet", 25)],
-    )
-    images = [{"names": [f"registry.example/image-{n}@sha256:{n:064x}"], "sizeBytes": 10**8 + n} for n in range(50)]
-    amounts = {"cpu": "96", "memory": "1056Gi", "pods": "110", "nvidia.com/gpu": "80"}
-    return {"metadata": meta, "spec": {}, "status": {"capacity": amounts, "allocatable": amounts, "images": images}}
-
-
-def _managed(manager: str, fields: int) -> dict[str, Any]:
-    names: dict[str, Any] = {f"f:field{n}": {".": {}, "f:value": {}} for n in range(fields)}
-    return {
-        "manager": manager,
-        "operation": "Update",
-        "apiVersion": "v1",
-        "fieldsType": "FieldsV1",
-        "fieldsV1": {"f:metadata": names},
-    }
+    links = {str(m): 12 for m in range(8)}
+    devices = [{"id": f"GPU-{number:08x}-0000-0000-0000-{n:012d}", **device, "links": links} for n in range(8)]
+    return json.dumps({"v": 1, "devices": devices})
 
 
 if __name__ == "__main__":

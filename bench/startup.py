@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.interleave import Row, Timing, compare, ratio
+from bench.interleave import Measured, Row, compare, ratio
 from hami_core import names
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def _play() -> list[Row]:
         pairs = [
             (_first_instruction(["date", "+%s%N"], environment), _first_instruction(play, environment)) for _ in range(ROUNDS)
         ]
-    alone, played = (Timing(seconds) for seconds in zip(*pairs, strict=True))
+    alone, played = (Measured(seconds) for seconds in zip(*pairs, strict=True))
     return [Row(subject, baseline, alone), Row(subject, "hami play", played, baseline, ratio(played, alone), 0.6)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.allocations import compiled, environments, seconds
-from bench.interleave import Row, Timing, ratio
+from bench.interleave import Measured, Row, ratio
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,8 +27,8 @@ def rows() -> list[Row]:
 
 def _rows(program: Path, bare: Mapping[str, str], interposed: Mapping[str, str], pair: str) -> list[Row]:
     pairs = [(seconds(program, bare, 0, pair), seconds(program, interposed, 0, pair)) for _ in range(ROUNDS)]
-    alone, through = (Timing(times) for times in zip(*pairs, strict=True))
-    added = Timing([slower - faster for faster, slower in pairs])
+    alone, through = (Measured(times) for times in zip(*pairs, strict=True))
+    added = Measured([slower - faster for faster, slower in pairs])
     baseline = "bare simulated driver"
     return [
         Row(pair, baseline, alone),

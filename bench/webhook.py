@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 
-from bench.interleave import Row, Timing, ratio
+from bench.interleave import Measured, Row, ratio
 from hami_core import plugins, settings
 from hami_core.serving.certificates import Lives, renewed
 from hami_core.serving.exchange import Answer, Routes
@@ -44,7 +44,7 @@ def rows() -> list[Row]:
         taken = uvloop.run(_rounds(port, authority))
     found = []
     for name, percentile in (("p50", 50), ("p99", 99)):
-        nothing, article = (Timing([_percentile(one, percentile) for one in taken[path]]) for path in (NOTHING, PATH))
+        nothing, article = (Measured([_percentile(one, percentile) for one in taken[path]]) for path in (NOTHING, PATH))
         baseline = f"{name}, a handler that does nothing"
         goal = GOAL if name == "p99" else None
         found.append(Row(SUBJECT, baseline, nothing))
