@@ -158,8 +158,11 @@ class Request:
 
 
 def _is_id(owner: object, _: object, text: Any) -> None:
-    """Ids stand in comma lists and in lines of words, of annotations, variables and the limits file."""
-    if not isinstance(text, str) or not text or not text.isprintable() or "," in text or any(map(str.isspace, text)):
+    """Ids stand in comma lists and in lines of words, of annotations, variables and the limits file.
+
+    The one white space that is printable is the blank.
+    """
+    if not isinstance(text, str) or not text or not text.isprintable() or "," in text or " " in text:
         what = "one printable word without commas"
         raise ValueError(f"{type(owner).__name__}: the id {text!r} cannot be: ids stand in comma lists, so it must be {what}")
 

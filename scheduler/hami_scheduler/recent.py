@@ -37,9 +37,8 @@ class Recent(Generic[K, V]):
 
     def pop(self, key: K) -> V | None:
         """The entry, which is forgotten."""
-        value = self.get(key)
-        self._entries.pop(key, None)
-        return value
+        since, value = self._entries.pop(key, (0.0, None))
+        return value if value is not None and self._now() - since < self._age else None
 
     def items(self) -> Iterator[tuple[K, V]]:
         """Everything that is young, the oldest first."""
