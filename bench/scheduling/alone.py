@@ -6,6 +6,7 @@ It is measured from outside, as the process that it is; what it serves under is 
 from __future__ import annotations
 
 import json
+import os
 import random
 import statistics
 import time
@@ -65,6 +66,7 @@ def rows(subject: str, extender: Extender, names: Sequence[str], rounds: int, go
     begun = f"start to leading, {subject}"
     yield Row(begun, LISTS, lists)
     yield Row(begun, OURS, start, LISTS, ratio(start, lists), goals.start)
+    yield Row(begun, f"{OURS}, processor time of it", Measured(found.busy))
     yield from _filter_rows(f"filter over HTTP, {len(names):,} names, {subject}", found)
     yield Row(f"scrape, {subject}", "time", Measured(found.scrapes), goal=SCRAPE)
     yield Row(f"scrape, {subject}", "size", Measured(found.pages), goal=PAGE, unit="MB")
@@ -95,6 +97,7 @@ class Found:
 
     lists: list[float] = field(factory=list)
     starts: list[float] = field(factory=list)
+    busy: list[float] = field(factory=list)
     filters: dict[str, list[list[float]]] = field(factory=lambda: {NOTHING: [], OURS: []})
     scrapes: list[float] = field(factory=list)
     pages: list[float] = field(factory=list)
@@ -106,6 +109,7 @@ class Found:
 def _round(extender: Extender, names: Sequence[str], found: Found) -> None:
     found.lists.append(_listed(extender))
     found.starts.append(_start(extender))
+    found.busy.append(_busy(extender.program.pid))
     found.leading.append(_mebibytes(extender.program.pid, "VmRSS"))
     for who, taken in _filters(extender, names).items():
         found.filters[who].append(taken[WARM:])
@@ -171,6 +175,12 @@ def _pod(n: int) -> dict[str, Any]:
     pod = a_pod(f"f{n}", SHARE)
     pod["metadata"] |= {"uid": f"uid-{n}", "namespace": "default", "resourceVersion": "1"}
     return pod
+
+
+def _busy(pid: int) -> float:
+    """Processor time so far, in seconds: on a machine that does something else too it says more than the clock."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # utime and stime (proc(5))
 
 
 def _mebibytes(pid: int, what: str) -> float:

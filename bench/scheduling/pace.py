@@ -80,9 +80,12 @@ class Pace:
         yield Row(subject, PLAIN, rates[PLAIN], unit="pods/s")
         for name in (NOTHING, OURS, ALONE):
             yield Row(subject, name, rates[name], PLAIN, ratio(rates[name], rates[PLAIN]), unit="pods/s")
-        asked = f"hami asks of the API server, {subject}"
-        yield Row(asked, "writes", Measured([one.writes / one.pods for one in turns[OURS]]), unit="/pod")
-        yield Row(asked, "writes and reads", Measured([one.requests / one.pods for one in turns[OURS]]), unit="/pod")
+        asked = {
+            "writes": [one.writes / one.pods for one in turns[OURS]],
+            "requests": [one.requests / one.pods for one in turns[OURS]],
+        }
+        for what, values in asked.items():
+            yield Row(subject, f"{OURS}, {what} to the API server", Measured(values), unit="/pod")
 
     # --- The contestants. ---
 

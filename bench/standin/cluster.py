@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from bench.standin import objects
-from bench.standin.server import Resource, resource, serve
+from bench.standin.server import Resource, Single, resource, serve
 from hami_core import names
 from hami_core.model import SHARE, Share
 from hami_core.testing.cluster.nodes import Simulated
@@ -26,7 +26,7 @@ MODEL, MEMORY, DEVICES = "NVIDIA H100", 81920, 8
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/hami-system/leases"
 
 
-def resources(nodes: int, each: int) -> dict[str, Resource]:
+def resources(nodes: int, each: int) -> dict[str, Resource | Single]:
     """By path, everything that the scheduler lists."""
     simulated = Simulated()
     fleet = [simulated.node(objects.node_name(n), memory=MEMORY, model=MODEL, devices=DEVICES) for n in range(nodes)]
@@ -34,7 +34,7 @@ def resources(nodes: int, each: int) -> dict[str, Resource]:
         "/api/v1/nodes": resource("NodeList", (objects.node(n, simulated.annotations(one)) for n, one in enumerate(fleet))),
         "/api/v1/pods": resource("PodList", _pods(simulated, fleet, each)),
         "/api/v1/resourcequotas": resource("ResourceQuotaList", []),
-        LEASES: resource("LeaseList", [_lease()]),
+        LEASES: Single("LeaseList", _lease()),
     }
 
 

@@ -1,6 +1,7 @@
 """An API server that is none: a process of its own that sends prepared bytes, so that what is measured is who reads them.
 
-Lists come in pages, as from a real one, but of the one size that we ask for. A watch sends all it has, and then is quiet.
+Lists come in pages, as from a real one, but of the one size that we ask for. A watch sends all it has, and then is quiet. One
+object alone may be changed while it is watched, as a Lease is.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import tempfile
 import threading
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import parse_qsl, urlsplit
 
 from attrs import frozen
@@ -33,7 +34,49 @@ class Resource:
     """What is sent of one: whole answers, headers included."""
 
     pages: Sequence[bytes]
-    watch: bytes = QUIET
+    events: bytes = b""  # chunks
+
+    def listed(self, page: int) -> bytes:
+        """An answer."""
+        return self.pages[page]
+
+    def watched(self, _: int) -> Iterator[bytes]:
+        """What follows the head of a watch."""
+        yield self.events
+
+
+class Single:
+    """A collection of one object, whose annotations may be changed by merge patches. Any thread may ask."""
+
+    def __init__(self, kind: str, document: dict[str, Any]) -> None:
+        self._kind, self._document, self._version = kind, document, VERSION
+        self._changed = threading.Condition()
+
+    def listed(self, _: int) -> bytes:
+        """As a page, whole."""
+        with self._changed:
+            return _page(self._kind, [_encoded(self._document)], 0, self._version)
+
+    def patched(self, patch: Mapping[str, Any]) -> bytes:
+        """The object after it; 409 if the patch was made of another version."""
+        given, meta = patch["metadata"], self._document["metadata"]
+        with self._changed:
+            if given.get("resourceVersion", meta["resourceVersion"]) != meta["resourceVersion"]:
+                return _answer(409, b'{"kind":"Status","reason":"Conflict","code":409}')
+            self._version += 1
+            meta["annotations"] = {**meta.get("annotations", {}), **given["annotations"]}
+            meta["resourceVersion"] = str(self._version)
+            self._changed.notify_all()
+            return _answer(200, _encoded(self._document))
+
+    def watched(self, since: int) -> Iterator[bytes]:
+        """What follows the head of a watch from this version: every state that comes, but for those that are over by then."""
+        while True:
+            with self._changed:
+                while self._version <= since:
+                    self._changed.wait()
+                since, event = self._version, _event(self._document)
+            yield event
 
 
 def resource(kind: str, items: Iterable[Mapping[str, Any]], events: Iterable[Mapping[str, Any]] = ()) -> Resource:
@@ -44,15 +87,19 @@ def resource(kind: str, items: Iterable[Mapping[str, Any]], events: Iterable[Map
         _page(kind, encoded[start : start + PAGE], number + 1 if start + PAGE < len(encoded) else 0)
         for number, start in enumerate(starts)
     ]
-    lines = (b'{"type":"MODIFIED","object":%s}\n' % _encoded(event) for event in events)
-    return Resource(pages, QUIET + b"".join(b"%x\r\n%s\r\n" % (len(line), line) for line in lines))
+    return Resource(pages, b"".join(map(_event, events)))
 
 
-def _page(kind: str, items: Sequence[bytes], following: int) -> bytes:
-    meta = _encoded({"resourceVersion": str(VERSION), **({"continue": str(following)} if following else {})})
+def _page(kind: str, items: Sequence[bytes], following: int, version: int = VERSION) -> bytes:
+    meta = _encoded({"resourceVersion": str(version), **({"continue": str(following)} if following else {})})
     return _answer(
         200, b'{"kind":"%s","apiVersion":"v1","metadata":%s,"items":[%s]}\n' % (kind.encode(), meta, b",".join(items))
     )
+
+
+def _event(document: Mapping[str, Any]) -> bytes:
+    line = b'{"type":"MODIFIED","object":%s}\n' % _encoded(document)
+    return b"%x\r\n%s\r\n" % (len(line), line)
 
 
 def _answer(status: int, body: bytes) -> bytes:
@@ -91,7 +138,7 @@ def _kubeconfig(port: int) -> dict[str, object]:
     }
 
 
-def serve(resources: Mapping[str, Resource]) -> None:
+def serve(resources: Mapping[str, Resource | Single]) -> None:
     """Print the port, and answer there until the process is killed. Resources by path."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         print(listening.getsockname()[1], flush=True)
@@ -100,20 +147,36 @@ def serve(resources: Mapping[str, Resource]) -> None:
             threading.Thread(target=_converse, args=(sock, resources), daemon=True).start()
 
 
-def _converse(sock: socket.socket, resources: Mapping[str, Resource]) -> None:
-    with sock, suppress(OSError):
-        while head := sock.recv(65536):
-            sock.sendall(_answered(resources, head))
+def _converse(sock: socket.socket, resources: Mapping[str, Resource | Single]) -> None:
+    with sock, suppress(OSError), sock.makefile("rb") as asked:
+        while first := asked.readline():
+            method, target, _ = first.decode().split(" ", 2)
+            body, url = asked.read(_length(asked)), urlsplit(target)
+            for piece in _answered(resources, method, url.path, dict(parse_qsl(url.query)), body):
+                sock.sendall(piece)
 
 
-def _answered(resources: Mapping[str, Resource], head: bytes) -> bytes:
-    method, target, _ = head.decode().split(" ", 2)
-    url = urlsplit(target)
-    query, found = dict(parse_qsl(url.query)), resources.get(url.path)
-    if method != "GET" or found is None:
-        return _answer(404, b"{}")
-    if "watch" in query:
-        return found.watch
-    if query.get("limit") != str(PAGE):
-        return _answer(400, b'{"message":"pages of %d are prepared"}' % PAGE)
-    return found.pages[int(query.get("continue", 0))]
+def _length(asked: BinaryIO) -> int:
+    """Of the body, when the headers are read."""
+    length = 0
+    while (line := asked.readline().lower()) not in {b"", b"\r\n"}:
+        if line.startswith(b"content-length:"):
+            length = int(line.partition(b":")[2])
+    return length
+
+
+def _answered(
+    resources: Mapping[str, Resource | Single], method: str, path: str, query: Mapping[str, str], body: bytes
+) -> Iterator[bytes]:
+    found, parent = resources.get(path), resources.get(path.rpartition("/")[0])
+    if method == "PATCH" and isinstance(parent, Single):
+        yield parent.patched(json.loads(body))
+    elif method != "GET" or found is None:
+        yield _answer(404, b'{"kind":"Status","reason":"NotFound","code":404}')
+    elif "watch" in query:
+        yield QUIET
+        yield from found.watched(int(query["resourceVersion"]))
+    elif query.get("limit") != str(PAGE):
+        yield _answer(400, b'{"kind":"Status","reason":"BadRequest","code":400,"message":"pages of %d are prepared"}' % PAGE)
+    else:
+        yield found.listed(int(query.get("continue", 0)))
