@@ -144,12 +144,13 @@ def _status(name: str) -> float:
 def _serve() -> None:
     pods = [_pod(number) for number in range(PODS)]
     nodes = [objects.node(number, {names.inventory_key("nvidia"): _inventory(number)}) for number in range(NODES)]
-    events = [_pod(number, 10**6 + number) for number in range(EVENTS)]
+    watched = resource("PodList", [], [_pod(number, 10**6 + number) for number in range(EVENTS)])
     serve(
         {
             "/api/v1/pods": resource("PodList", pods),
             "/api/v1/nodes": resource("NodeList", nodes),
-            "/api/v1/watched": resource("PodList", [], events),
+            "/api/v1/watched": watched,
+            "/api/v1/namespaces/watched/pods": watched,  # where the official client looks
         }
     )
 
