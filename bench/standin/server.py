@@ -7,6 +7,7 @@ object alone may be changed while it is watched, as a Lease is.
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -118,7 +119,9 @@ def running(module: str, *words: str) -> Iterator[Path]:
     """A kubeconfig that leads to the server that this module, started with these words, serves."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        subprocess.Popen([sys.executable, "-m", module, *words], stdout=subprocess.PIPE, text=True, cwd=ROOT) as process,
+        subprocess.Popen(
+            [sys.executable, "-m", module, *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        ) as process,
     ):
         assert process.stdout is not None
         path = Path(folder) / "kubeconfig"
@@ -139,12 +142,18 @@ def _kubeconfig(port: int) -> dict[str, object]:
 
 
 def serve(resources: Mapping[str, Resource | Single]) -> None:
-    """Print the port, and answer there until the process is killed. Resources by path."""
+    """Print the port, and answer there until standard input ends, be it by the end of who started us. Resources by path."""
+    threading.Thread(target=_end, daemon=True).start()
     with socket.create_server(("127.0.0.1", 0)) as listening:
         print(listening.getsockname()[1], flush=True)
         while True:
             sock, _ = listening.accept()
             threading.Thread(target=_converse, args=(sock, resources), daemon=True).start()
+
+
+def _end() -> None:
+    sys.stdin.read()
+    os._exit(0)
 
 
 def _converse(sock: socket.socket, resources: Mapping[str, Resource | Single]) -> None:
