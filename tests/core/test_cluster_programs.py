@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import select
 import subprocess
 import sys
 import threading
@@ -28,6 +30,7 @@ case $1 in
     env) echo go1.99.1; exit ;;
     list) printf 'a\\nb\\n'; exit ;;
 esac
+if [ -n "$GO_HANGS" ]; then echo $$ > "$GO_HANGS"; exec sleep 600; fi
 if [ -n "$GO_FAILS" ]; then echo 'parts.go:3: a fault of the compiler' >&2; exit 1; fi
 if [ -n "$GOFLAGS" ] && [ "$GOFLAGS" != -mod=readonly ]; then exit 3; fi
 while [ $# -gt 0 ]; do
@@ -185,6 +188,22 @@ def test_a_build_that_fails_leaves_nothing_and_says_what_the_compiler_said(
 
     assert sorted(path.name for path in binaries.cache().iterdir()) == [f"{ETCD}", f"{ETCD}.lock"]
     assert list(binaries.cached(ETCD).iterdir()) == []
+
+
+def test_a_build_ends_with_who_asked_for_it(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started = machine / "started"
+    os.mkfifo(started)
+    monkeypatch.setenv("GO_HANGS", str(started))
+    code = f"from hami_core.testing.cluster import binaries; binaries.find({NEWEST!r}, ['etcd'])"
+    asking = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    compiling = os.pidfd_open(int(started.read_text()))
+
+    asking.kill()
+    asking.wait()
+
+    ended, _, _ = select.select([compiling], [], [], 30)
+    os.close(compiling)
+    assert ended
 
 
 def test_what_a_killed_build_has_left_is_taken_away_by_the_next(machine: Path) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING
 from hami_core.errors import HamiError
 from hami_core.testing.cluster import golang
 from hami_core.testing.cluster.locks import alone
+from hami_core.testing.cluster.programs import LAUNCHER
 
 if TYPE_CHECKING:
     from hami_core.testing.cluster.modules import Module
@@ -82,7 +84,7 @@ class _Go:
         """What it says, line by line, while it works. BuildFailed: it failed."""
         told: list[str] = []
         with subprocess.Popen(
-            [str(self.program), *words],
+            [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), "", str(self.program), *words],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
