@@ -30,6 +30,7 @@ SECONDS = 30.0
 
 GPU, MEMORY, CORES = "nvidia.com/gpu", "nvidia.com/gpumem", "nvidia.com/gpucores"
 MOCK, MOCK_MEMORY = "mock.dev/device", "mock.dev/memory"
+SHARE = {GPU: 1, MEMORY: 3000, CORES: 20}  # five fill a device, by cores
 
 
 def wait_for(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hami_core.testing.cluster import ControlPlane
 from tests.cluster.faults import audit, history
 from tests.cluster.faults.scene import CLEAN, installed, pair, scene
-from tests.cluster.scheduling import CORES, GPU, MEMORY, USER
+from tests.cluster.scheduling import SHARE, USER
 
 if TYPE_CHECKING:
     import pytest
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from hami_core.testing.cluster.nodes import Simulated
 
 PODS, NODES = 1000, 64
-SHARE = {GPU: 1, MEMORY: 3000, CORES: 20}
 KUBE_SCHEDULER = "kube-scheduler"
 
 

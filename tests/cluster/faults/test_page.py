@@ -7,7 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 PAGE = (HERE.parents[2] / "docs/faults.md").read_text()
-TESTS = "\n".join(file.read_text() for file in HERE.parent.glob("test_bad_days*.py"))
+TESTS = "\n".join(file.read_text() for file in (HERE.parent / "bad_days").glob("test_*.py"))
 
 
 def test_every_test_on_the_page_is_there_and_every_bad_day_is_on_the_page() -> None:

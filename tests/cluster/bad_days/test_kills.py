@@ -9,25 +9,15 @@ Points inside the process are reached by ``faults/stops.py``, those on the way t
 from __future__ import annotations
 
 import sys
-from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
 
-from hami_core.testing.cluster import ControlPlane
 from tests.cluster.faults import stops
 from tests.cluster.faults.mischief import Hold
-from tests.cluster.faults.scene import CLEAN, Behind, Scene, installed, pair, scene
-from tests.cluster.scheduling import CORES, GPU, MEMORY, wait_for
+from tests.cluster.faults.scene import CLEAN, Behind, Scene
+from tests.cluster.scheduling import SHARE, wait_for
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hami_core.testing.cluster.nodes import Simulated
-
-_NUMBERS = count(1)
-SHARE = {GPU: 1, MEMORY: 3000, CORES: 20}
 RUNNER = str(Path(stops.__file__))
 INSIDE = {
     "filter has decided": "hami_scheduler.server:Extender.filter:after",
@@ -40,31 +30,6 @@ INSIDE = {
     "kube-scheduler is answered": "hami_scheduler.server:Extender.bind:after",
     "the watch shows the pod": "hami_scheduler.watching:Pods._bound:before",
 }
-
-
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    """With our rights and policies."""
-    with ControlPlane() as plane:
-        installed(plane)
-        yield plane
-
-
-@pytest.fixture(scope="module")
-def one(plane: ControlPlane) -> Iterator[Behind]:
-    """One pair; its kube-scheduler lives through all of this."""
-    with pair(plane) as one:
-        yield one
-
-
-@pytest.fixture
-def world(plane: ControlPlane, simulated: Simulated) -> Iterator[Scene]:
-    """Two nodes of two devices each: room for twenty of our shares, by cores."""
-    namespace = f"kill-{next(_NUMBERS)}"
-    plane.make_namespace(namespace)
-    with scene(plane, simulated, namespace) as made:
-        made.add_nodes(2, devices=2)
-        yield made
 
 
 def started_again(one: Behind, *runner: str) -> None:

@@ -8,7 +8,6 @@ import re
 import socket
 import sys
 import time
-from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,28 +15,18 @@ import pytest
 
 import hami_scheduler
 from hami_core import kube, serving
-from hami_core.testing.cluster import ControlPlane
 from hami_core.testing.cluster.nodes import remove
 from tests.cluster.faults import audit, clocks
-from tests.cluster.faults.scene import CLEAN, Behind, Scene, installed, pair, scene
-from tests.cluster.scheduling import CORES, GPU, MEMORY, wait_for
+from tests.cluster.faults.scene import CLEAN, Behind, Scene, pair
+from tests.cluster.scheduling import SHARE, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hami_core.testing.cluster import ControlPlane
     from hami_core.testing.cluster.nodes import Simulated
 
-_NUMBERS = count(1)
-SHARE = {GPU: 1, MEMORY: 3000, CORES: 20}
 BY_DEVICE = 5  # of our shares
-
-
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    """With our rights and policies."""
-    with ControlPlane() as plane:
-        installed(plane)
-        yield plane
 
 
 @pytest.fixture(scope="module")
@@ -53,20 +42,9 @@ def shared(plane: ControlPlane, wrong_clock: Path) -> Iterator[Behind]:
 
 
 @pytest.fixture
-def one(shared: Behind) -> Behind:
-    """It leads when the test begins."""
-    wait_for(shared.leads, f"leading: {shared.state()}")
-    return shared
-
-
-@pytest.fixture
-def world(plane: ControlPlane, simulated: Simulated) -> Iterator[Scene]:
-    """A node of two devices: room for ten of our shares, by cores."""
-    namespace = f"around-{next(_NUMBERS)}"
-    plane.make_namespace(namespace)
-    with scene(plane, simulated, namespace) as made:
-        made.add_nodes(1, devices=2)
-        yield made
+def node_count() -> int:
+    """One: what goes is half of all devices."""
+    return 1
 
 
 # --- The inventory ---------------------------------------------------------------------------------------------------

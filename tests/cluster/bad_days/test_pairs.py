@@ -5,43 +5,22 @@ from __future__ import annotations
 import signal
 import time
 from contextlib import ExitStack
-from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hami_core.testing.cluster import ControlPlane
 from tests.cluster.faults.mischief import Hold
-from tests.cluster.faults.scene import CLEAN, Behind, Scene, installed, pair, scene
-from tests.cluster.scheduling import CORES, GPU, MEMORY, a_pod, wait_for
+from tests.cluster.faults.scene import CLEAN, Behind, Scene, pair
+from tests.cluster.scheduling import SHARE, a_pod, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hami_core.testing.cluster.nodes import Simulated
+    from hami_core.testing.cluster import ControlPlane
 
-_NUMBERS = count(1)
-SHARE = {GPU: 1, MEMORY: 3000, CORES: 20}
+
 TAKEOVER = 5.0  # seconds, on a machine that does nothing else
 BUSY = 6.0  # as many again, for a machine that does
-
-
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    """With our rights and policies."""
-    with ControlPlane() as plane:
-        installed(plane)
-        yield plane
-
-
-@pytest.fixture
-def world(plane: ControlPlane, simulated: Simulated) -> Iterator[Scene]:
-    """Two nodes of two devices each: room for twenty of our shares, by cores."""
-    namespace = f"pairs-{next(_NUMBERS)}"
-    plane.make_namespace(namespace)
-    with scene(plane, simulated, namespace) as made:
-        made.add_nodes(2, devices=2)
-        yield made
 
 
 @pytest.fixture

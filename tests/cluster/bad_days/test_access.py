@@ -6,41 +6,17 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from hami_core.testing.cluster import ControlPlane
-from tests.cluster.faults.scene import Scene, installed, pair, scene
-from tests.cluster.scheduling import CORES, GPU, MEMORY, a_pod, wait_for
+from tests.cluster.faults.scene import Scene, pair
+from tests.cluster.scheduling import SHARE, a_pod, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-    from hami_core.testing.cluster.nodes import Simulated
-
-_NUMBERS = count(1)
-SHARE = {GPU: 1, MEMORY: 3000, CORES: 20}
-
-
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    """With our rights and policies."""
-    with ControlPlane() as plane:
-        installed(plane)
-        yield plane
-
-
-@pytest.fixture
-def world(plane: ControlPlane, simulated: Simulated) -> Iterator[Scene]:
-    """A node of two devices."""
-    namespace = f"access-{next(_NUMBERS)}"
-    plane.make_namespace(namespace)
-    with scene(plane, simulated, namespace) as made:
-        made.add_nodes(1, devices=2)
-        yield made
+    from hami_core.testing.cluster import ControlPlane
 
 
 def stolen(world: Scene) -> dict[str, Any]:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-from itertools import count
 from typing import TYPE_CHECKING
 
 import pytest
 
-from hami_core.testing.cluster import ControlPlane
 from hami_core.testing.cluster.control_plane import APISERVER
 from tests.cluster.faults.mischief import (
     ClosedWatch,
@@ -20,53 +18,16 @@ from tests.cluster.faults.mischief import (
     LostAnswer,
     LostRequest,
 )
-from tests.cluster.faults.scene import CLEAN, Behind, Scene, installed, pair, scene
-from tests.cluster.scheduling import CORES, GPU, MEMORY, a_pod, wait_for
+from tests.cluster.faults.scene import CLEAN, Behind, Scene
+from tests.cluster.scheduling import SHARE, a_pod, wait_for
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from hami_core.testing.cluster.nodes import Simulated
+    from hami_core.testing.cluster import ControlPlane
     from tests.cluster.faults.mischief import Fault
 
-_NUMBERS = count(1)
-SHARE = {GPU: 1, MEMORY: 3000, CORES: 20}
 BINDING = "/binding"
 LISTS = r"/api/v1/(pods|nodes|resourcequotas)\?(?!.*watch=)"
 WATCHES = "watch="
-
-
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    """One that may be broken, with our rights and policies."""
-    with ControlPlane() as plane:
-        installed(plane)
-        yield plane
-
-
-@pytest.fixture(scope="module")
-def shared(plane: ControlPlane) -> Iterator[Behind]:
-    """One pair for all tests of this module: each leaves it working."""
-    with pair(plane) as one:
-        yield one
-
-
-@pytest.fixture
-def one(shared: Behind) -> Iterator[Behind]:
-    """It leads when the test begins, and nothing goes wrong after it."""
-    wait_for(shared.leads, f"leading: {shared.state()}")
-    yield shared
-    shared.proxy.calm()
-
-
-@pytest.fixture
-def world(plane: ControlPlane, simulated: Simulated) -> Iterator[Scene]:
-    """Two nodes of two devices each: room for twenty of our shares, by cores."""
-    namespace = f"day-{next(_NUMBERS)}"
-    plane.make_namespace(namespace)
-    with scene(plane, simulated, namespace) as made:
-        made.add_nodes(2, devices=2)
-        yield made
 
 
 # --- Bindings --------------------------------------------------------------------------------------------------------
