@@ -42,7 +42,6 @@ class Fleet:
         self._rows: dict[str, int] = {}
         self._spare: list[int] = []  # the one to be used next is the last
         self._published: dict[str, Published] = {}
-        self._closed: dict[str, dict[str, None]] = {}
         self._held: dict[str, tuple[str, Holding]] = {}
         self._held_on: dict[str, set[str]] = {}
         self._writers = {
@@ -87,10 +86,6 @@ class Fleet:
         """Everything that is held: (node, holding), oldest first."""
         return self._held.values()
 
-    def closed(self, node: str) -> tuple[str, ...]:
-        """Why nothing new goes to a node, the oldest reason first; empty if it is open."""
-        return tuple(self._closed.get(node, ()))
-
     def changed(self, since: int) -> NDArray[np.intp] | None:
         """The rows that have changed after the fleet had this version. None: all may have, or there are other rows."""
         return None if since < self._all_changed else np.flatnonzero(self._changed > since)
@@ -121,20 +116,6 @@ class Fleet:
         self._spare.append(n)
         self._put_in_row(n, dict.fromkeys(self._writers, rows.NOBODY))
 
-    def close(self, node: str, reason: str) -> None:
-        """Nothing new goes to this node, whether it is there or comes later, until every reason against it is taken back."""
-        self._closed.setdefault(node, {})[reason] = None
-        if len(self._closed[node]) == 1:
-            self._rewrite(node)
-
-    def open(self, node: str, reason: str) -> None:
-        """This reason against a node holds no more."""
-        reasons = self._closed.get(node, {})
-        reasons.pop(reason, None)
-        if node in self._closed and not reasons:
-            del self._closed[node]
-            self._rewrite(node)
-
     def hold(self, node: str, holding: Holding) -> tuple[str, ...]:
         """Count a holding. Idempotent by uid: the first stands. Returns the devices that the node does not have now."""
         if holding.uid in self._held:
@@ -155,12 +136,8 @@ class Fleet:
 
     # --- Rows. ---
 
-    def _rewrite(self, node: str) -> None:
-        if node in self._rows:
-            self._write(node, self._published[node])
-
     def _write(self, node: str, published: Published) -> None:
-        new = {key: self._row(key, node, published) for key in self._writers}
+        new = {key: self._row(key, published) for key in self._writers}
         self._published[node] = published
         n = self._rows.get(node)
         if n is None:
@@ -170,14 +147,13 @@ class Fleet:
             for uid in self._held_on.get(node, ()):
                 self._count(node, self._held[uid][1], 1)
 
-    def _row(self, key: tuple[str, str], node: str, published: Published) -> Row:
+    def _row(self, key: tuple[str, str], published: Published) -> Row:
         kind, splitting = key
         devices, cordoned = published
         if kind not in devices:
             return rows.NOBODY
         capacities = next((offered for name, offered in devices[kind].capacities if name == splitting), ())
-        out = [one.device for one in capacities] if node in self._closed else cordoned
-        return rows.row(capacities, devices[kind].inventory.links, out)
+        return rows.row(capacities, devices[kind].inventory.links, cordoned)
 
     def _name(self, n: int, node: str) -> None:
         self._names[n] = node

@@ -22,7 +22,6 @@ class SlowFleet:
         self._catalogue = catalogue
         self._nodes: dict[str, Mapping[str, NodeDevices]] = {}
         self._cordoned: dict[str, Collection[str]] = {}
-        self._closed: dict[str, set[str]] = {}
         self._held: dict[str, tuple[str, Holding]] = {}
         self._ledger: Ledger | None = None
         self._rows: dict[str, int] = {}
@@ -61,16 +60,6 @@ class SlowFleet:
         self._cordoned.pop(node, None)
         self._ledger = None
 
-    def close(self, node: str, reason: str) -> None:
-        """Nothing new goes to a node."""
-        self._closed.setdefault(node, set()).add(reason)
-        self._ledger = None
-
-    def open(self, node: str, reason: str) -> None:
-        """One reason less against a node."""
-        self._closed.get(node, set()).discard(reason)
-        self._ledger = None
-
     def hold(self, node: str, holding: Holding) -> tuple[str, ...]:
         """Count a holding. Idempotent by uid: the first stands. Returns the devices that the node does not have now."""
         if holding.uid in self._held:
@@ -89,15 +78,8 @@ class SlowFleet:
 
     def _counted(self) -> Ledger:
         if self._ledger is None:
-            self._ledger = Ledger(
-                decision.tables(self._catalogue, self._nodes, {node: self._out(node) for node in self._nodes})
-            )
+            self._ledger = Ledger(decision.tables(self._catalogue, self._nodes, self._cordoned))
             self._rows = {node: n for n, node in enumerate(self._nodes)}
             for node, holding in self._held.values():
                 self._ledger.hold(node, holding)
         return self._ledger
-
-    def _out(self, node: str) -> Collection[str]:
-        if not self._closed.get(node):
-            return self._cordoned[node]
-        return {one.device for found in self._nodes[node].values() for _, capacities in found.capacities for one in capacities}

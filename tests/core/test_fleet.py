@@ -190,46 +190,6 @@ def test_a_hundred_thousand_pods_are_small() -> None:
     assert size < 150e6
 
 
-# --- Closed nodes ----------------------------------------------------------------------------------------------------
-
-
-def test_nothing_new_fits_on_a_closed_node_until_every_reason_is_taken_back() -> None:
-    fleet = a_fleet(n0=devices(a_capacity("d0")))
-    n = cast("int", fleet.row("n0"))
-
-    def fits() -> bool:
-        return bool(placement.fit([Request("main", "acme", 1, 1)], fleet.tables[KEY]).nodes[n])
-
-    fleet.close("n0", "the grant of pod a cannot be read")
-    fleet.close("n0", "the grant of pod b cannot be read")
-    assert fleet.closed("n0") == ("the grant of pod a cannot be read", "the grant of pod b cannot be read")
-    assert not fits()
-    fleet.open("n0", "the grant of pod a cannot be read")
-    assert not fits()
-    fleet.open("n0", "the grant of pod b cannot be read")
-    assert (fits(), fleet.closed("n0")) == (True, ())
-
-
-def test_a_node_that_is_closed_before_it_comes_and_while_it_changes_is_closed() -> None:
-    fleet = a_fleet()
-    fleet.close("n0", "why")
-
-    fleet.put("n0", devices(a_capacity("d0")))
-    fleet.put("n0", devices(a_capacity("d0"), a_capacity("d1")))
-
-    assert fleet.tables[KEY].cordoned[fleet.row("n0")].tolist() == [True, True]
-    assert fleet.tables[KEY].any_cordoned
-
-
-def test_opening_what_is_open_does_nothing() -> None:
-    fleet = a_fleet(n0=devices(a_capacity("d0")))
-    version = fleet.version
-
-    fleet.open("n0", "why")
-
-    assert fleet.version == version
-
-
 # --- Versions --------------------------------------------------------------------------------------------------------
 
 
@@ -375,16 +335,6 @@ class Fleets(RuleBasedStateMachine):
     @rule(uid=UIDS)
     def release(self, uid: str) -> None:
         assert self.quick.release(uid) == self.slow.release(uid)
-
-    @rule(node=NODES, reason=st.sampled_from(("one", "two")))
-    def close(self, node: str, reason: str) -> None:
-        for fleet in (self.quick, self.slow):
-            fleet.close(node, reason)
-
-    @rule(node=NODES, reason=st.sampled_from(("one", "two")))
-    def open(self, node: str, reason: str) -> None:
-        for fleet in (self.quick, self.slow):
-            fleet.open(node, reason)
 
     @rule(requests=strategies.requests("acme"))
     def judge(self, requests: tuple[Request, ...]) -> None:

@@ -271,10 +271,6 @@ class Judges(RuleBasedStateMachine):
     def release(self, uid: str) -> None:
         self.world.fleet.release(uid)
 
-    @rule(node=NODES)
-    def close(self, node: str) -> None:
-        self.world.fleet.close(node, "why")
-
     @rule(demand=asked())
     def ask(self, demand: tuple[tuple[Request, ...], ...]) -> None:
         self.demands.append(demand)
