@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hami_core.cli.output import show_json
+from hami_core.cli.output import output_as, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -24,13 +24,11 @@ HEADINGS = ("setting", "type", "default", "may be", "by node", "effect")
 
 
 @click.command()
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "markdown"]),
-    default="table",
-    show_default=True,
-    help="For people, for machines (docs/json.md), or the reference of all settings (docs/settings.md).",
+@output_as(
+    "table",
+    "json",
+    "markdown",
+    meaning="For people, for machines (docs/json.md), or the reference of all settings (docs/settings.md).",
 )
 @click.pass_obj
 def config(session: Session, output: str) -> None:

@@ -13,18 +13,18 @@ import click
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from click.decorators import FC
     from rich.table import Table as Drawn
 
-output = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="For people, or for machines (docs/json.md).",
-)
+
+def output_as(*forms: str, meaning: str) -> Callable[[FC], FC]:
+    """``-o``: the form of an answer, the first of these where nobody says."""
+    return click.option("-o", "--output", type=click.Choice(forms), default=forms[0], show_default=True, help=meaning)
+
+
+output = output_as("table", "json", meaning="For people, or for machines (docs/json.md).")
 
 
 def show_json(document: Mapping[str, Any], one_line: bool = False) -> None:

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from hami_core.cli import cluster
+from hami_core.cli.documents import form, show_documents
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from pathlib import Path
 
     from hami_core.cli.session import Session
-
-printed = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["yaml", "json"]),
-    default="yaml",
-    show_default=True,
-    help="The form; both are read by kubectl and kube-scheduler.",
-)
 
 
 @click.group()
@@ -28,12 +21,8 @@ def scheduler() -> None:
 
 
 @scheduler.command()
-@click.option(
-    "--kubeconfig",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The way to the API server. Otherwise KUBECONFIG, ~/.kube/config, or that of the pod it runs in.",
-)
-@click.option("--context", help="Which context of the kubeconfig.")
+@cluster.kubeconfig
+@cluster.context
 @click.pass_obj
 def serve(session: Session, kubeconfig: Path | None, context: str | None) -> None:
     """Answer kube-scheduler until SIGTERM.
@@ -52,7 +41,7 @@ def serve(session: Session, kubeconfig: Path | None, context: str | None) -> Non
 
 
 @scheduler.command()
-@printed
+@form
 @click.pass_obj
 def config(session: Session, output: str) -> None:
     """Print the configuration of the kube-scheduler beside it.
@@ -62,11 +51,11 @@ def config(session: Session, output: str) -> None:
     """
     from hami_scheduler.config import kube_scheduler
 
-    _print([kube_scheduler(session.catalogue, session.settings)], output)
+    show_documents([kube_scheduler(session.catalogue, session.settings)], output)
 
 
 @scheduler.command()
-@printed
+@form
 @click.pass_obj
 def manifests(session: Session, output: str) -> None:
     """Print what it needs in the cluster, for kubectl apply.
@@ -75,17 +64,4 @@ def manifests(session: Session, output: str) -> None:
     """
     from hami_scheduler.manifests import documents
 
-    _print(documents(session.settings), output)
-
-
-def _print(found: Sequence[dict[str, Any]], output: str) -> None:
-    """YAML documents one after the other, or one JSON object: a List where there are several."""
-    if output == "yaml":
-        import yaml
-
-        click.echo(yaml.safe_dump_all(found, sort_keys=False), nl=False)
-        return
-    import json
-
-    one = found[0] if len(found) == 1 else {"apiVersion": "v1", "kind": "List", "items": list(found)}
-    click.echo(json.dumps(one, indent=2))
+    show_documents(documents(session.settings), output)

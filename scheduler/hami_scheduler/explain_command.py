@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hami_core import names
+from hami_core.cli import cluster
 from hami_core.cli.output import Table, output, plain, show, show_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from hami_core.cli.session import Session
 
@@ -35,12 +36,8 @@ HOLDERS = (("HELD ON", "left"), ("POD", "left"), *SHARES[1:])
 @click.argument("pod", nargs=-1, metavar="[pod NAME]")
 @click.option("-f", "--filename", metavar="FILE", help="A manifest, instead of a pod that exists; - reads standard input.")
 @click.option("-n", "--namespace", metavar="NAME", help="The pod's. Otherwise that of the kubeconfig's context.")
-@click.option(
-    "--kubeconfig",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The way to the API server. Otherwise KUBECONFIG, ~/.kube/config, or that of the pod it runs in.",
-)
-@click.option("--context", help="Which context of the kubeconfig.")
+@cluster.kubeconfig
+@cluster.context
 @click.option(
     "--scheduler", metavar="URL", envvar=names.ENV_SCHEDULER, help="A scheduler's own address, like http://127.0.0.1:9395."
 )

@@ -8,7 +8,6 @@ import re
 from pathlib import Path
 
 import pytest
-import yaml
 
 from hami_core import names, plugins
 from hami_core.errors import PluginError
@@ -77,18 +76,6 @@ def test_rights_are_given_by_name() -> None:
     unnamed = [(kind, rule["resources"], rule["verbs"]) for kind, rule in rules if "resourceNames" not in rule]
     assert unnamed == [("ClusterRole", ["leases"], ["get"]), ("Role", ["secrets"], ["create"])]
     assert "*" not in {verb for _, rule in rules for verb in rule["verbs"]}
-
-
-def test_manifests_are_the_same_as_yaml_and_as_json(capsys: pytest.CaptureFixture[str]) -> None:
-    from hami_core.cli.app import invoke
-
-    assert invoke(["webhook", "manifests"]) == 0
-    as_yaml = list(yaml.safe_load_all(capsys.readouterr().out))
-    assert invoke(["webhook", "manifests", "-o", "json"]) == 0
-    as_json = json.loads(capsys.readouterr().out)
-
-    assert (as_json["kind"], as_json["items"]) == ("List", as_yaml)
-    assert as_yaml[0]["kind"] == "ServiceAccount"
 
 
 def test_the_page_about_the_webhook_names_every_metric() -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from hami_core.cli import cluster
+from hami_core.cli.documents import form, show_documents
+
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hami_core.cli.session import Session
 
 
@@ -17,13 +21,8 @@ def webhook() -> None:
 
 
 @webhook.command()
-@click.option(
-    "--kubeconfig",
-    metavar="FILE",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The way to the API server; without, KUBECONFIG, ~/.kube/config, or the pod that this runs in.",
-)
-@click.option("--context", metavar="NAME", help="Of the kubeconfig.")
+@cluster.kubeconfig
+@cluster.context
 @click.pass_obj
 def serve(session: Session, kubeconfig: Path | None, context: str | None) -> None:
     """Serve admission, register it, and keep its certificates.
@@ -40,9 +39,7 @@ def serve(session: Session, kubeconfig: Path | None, context: str | None) -> Non
 
 
 @webhook.command()
-@click.option(
-    "-o", "--output", type=click.Choice(["yaml", "json"]), default="yaml", show_default=True, help="As kubectl takes them."
-)
+@form
 @click.pass_obj
 def manifests(session: Session, output: str) -> None:
     """Print what the webhook needs in the cluster, for kubectl apply -f -.
@@ -53,23 +50,4 @@ def manifests(session: Session, output: str) -> None:
     from hami_webhook.manifests import manifests
 
     daemon.refuse_failures(session.plugins, session.catalogue)
-    documents = manifests(session.catalogue, session.settings)
-    if output == "json":
-        import json
-
-        click.echo(json.dumps({"apiVersion": "v1", "kind": "List", "items": documents}, indent=2))
-        return
-    import yaml
-
-    click.echo(yaml.dump_all(documents, Dumper=_dumper(), sort_keys=False, width=10_000), nl=False)
-
-
-def _dumper() -> type[object]:
-    """YAML without aliases: kubectl takes them, people do not."""
-    import yaml
-
-    class Plain(yaml.SafeDumper):
-        def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
-            return True
-
-    return Plain
+    show_documents(manifests(session.catalogue, session.settings), output)
