@@ -135,7 +135,7 @@ def test_a_wall_clock_that_jumps_changes_nothing(world: Scene, one: Behind, wron
     for jump, prefix in ((DAY, "tomorrow"), (-DAY, "yesterday"), (10 * 365 * DAY, "years"), (0, "now")):
         wrong_clock.write_text(str(jump))
         world.burst(2, SHARE, prefix)
-    world.all_bound()
+        world.all_bound()
 
     days = {line["time"][:4] for line in map(json.loads, filter(_is_json, one.log().splitlines()))}
     assert (one.metric("hami_scheduler_leaderships_total"), world.verdict(one)) == (leaderships, CLEAN)
