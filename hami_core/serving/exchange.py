@@ -6,9 +6,10 @@ it is logged and answered with 500.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -25,9 +26,9 @@ _log = logging.getLogger(__name__)
 
 @frozen
 class Answer:
-    """What is sent back. ``last``: the connection ends with it."""
+    """What is sent back, a large body in parts: others have their turn after each. ``last``: the connection ends with it."""
 
-    body: bytes
+    body: bytes | Sequence[bytes]
     status: int = 200
     content_type: str = JSON
     last: bool = False
@@ -128,8 +129,13 @@ async def _read(scope: Scope, receive: Receive, held: _Held) -> bytes:
 
 
 async def _send(send: Send, answer: Answer) -> None:
-    headers = [(b"content-type", answer.content_type.encode()), (b"content-length", str(len(answer.body)).encode())]
+    *parts, rest = [answer.body] if isinstance(answer.body, bytes) else answer.body
+    size = sum(map(len, parts)) + len(rest)
+    headers = [(b"content-type", answer.content_type.encode()), (b"content-length", str(size).encode())]
     if answer.last:
         headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-    await send({"type": "http.response.body", "body": answer.body})
+    for part in parts:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+        await asyncio.sleep(0)
+    await send({"type": "http.response.body", "body": rest})

@@ -38,15 +38,15 @@ _NUMBERS = count(1)
 
 
 class Whole(RequestResponseCycle):
-    """One request and its answer, which is written at once: in two pieces it costs both sides another turn.
+    """One request and its answer, which is written at once: in two pieces it costs both sides another turn. Unless it is large.
 
     The application's headers have its length; they are ours, so nobody checks them again.
     """
 
-    _start: MutableMapping[str, Any]
+    _start: MutableMapping[str, Any] | None
 
     async def send(self, message: Any) -> None:
-        """Keep the head until the body is there, which is whole."""
+        """Keep the head until the body is there, or its first part; wait with the next until the client has taken enough."""
         if self.flow.write_paused and not self.disconnected:
             await self.flow.drain()
         if self.disconnected:
@@ -54,23 +54,26 @@ class Whole(RequestResponseCycle):
         if not self.response_started:
             self._start, self.response_started, self.waiting_for_100_continue = message, True, False
             return
-        if self.response_complete or message.get("more_body"):
+        if self.response_complete:
             raise RuntimeError("an answer has one head and one body")
-        self.transport.write(self._written(message["body"]))
+        head, self._start = b"" if self._start is None else self._head(self._start), None
+        self.transport.write(head if self.scope["method"] == "HEAD" else head + message["body"])
+        if message.get("more_body"):
+            return
         self.response_complete = True
         self.message_event.set()
         if not self.keep_alive:
             self.transport.close()
         self.on_response()
 
-    def _written(self, body: bytes) -> bytes:
-        headers = self._start["headers"]
+    def _head(self, start: MutableMapping[str, Any]) -> bytes:
+        headers = start["headers"]
         if (b"connection", b"close") in headers:
             self.keep_alive = False
         elif not self.keep_alive:
             headers = [*headers, (b"connection", b"close")]
         lines = [b"%b: %b\r\n" % header for header in headers]
-        return b"".join((STATUS_LINE[self._start["status"]], *lines, b"\r\n", b"" if self.scope["method"] == "HEAD" else body))
+        return b"".join((STATUS_LINE[start["status"]], *lines, b"\r\n"))
 
 
 class Patient(HttpToolsProtocol):

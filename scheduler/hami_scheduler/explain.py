@@ -142,25 +142,30 @@ def _judged(hook: HookRelay, state: State, known: Asked) -> Document:
             "fitting": len(kept),
             "places": [_place(state, node, shares) for node, shares in placed if not isinstance(shares, str)],
         }
-    never = _never(hook, state, known)
+    closest = _rows_that_come_closest(state, known)
+    never = _never(hook, state, known, closest)
     return {
         "answer": NEVER if never else WAITS,
         "sentence": never or str(choice.filtered.why),
-        "closest": [
-            _closest(hook, state, known, row, holders=not never) for row in _rows_that_come_closest(hook, state, known)
-        ],
+        "closest": [_closest(hook, state, known, row, holders=not never) for row in closest],
     }
 
 
-def _never(hook: HookRelay, state: State, known: Asked) -> str:
-    """Why no node could hold it even if nobody held anything and every device were in service; empty if one could."""
-    if not state.rows.nodes:
+def _never(hook: HookRelay, state: State, known: Asked, closest: Sequence[int]) -> str:
+    """Why no node could hold it even if nobody held anything and every device were in service; empty if one could.
+
+    Nearly always one of those that come closest could: all nodes are judged only where none of these is enough.
+    """
+    if not closest:
+        return ""
+    few = {key: _at_its_best(table.some(np.array(closest))) for key, table in state.tables.items()}
+    if filtering.combined([decision.judge(hook, one, few) for one in known.asks])[0].any():
         return ""
     idle = {key: _at_its_best(table) for key, table in state.tables.items()}
     verdicts = [decision.judge(hook, one, idle) for one in known.asks]
     if filtering.combined(verdicts)[0].any():
         return ""
-    rows = np.array([row for row, node in enumerate(state.rows.nodes) if node in state.nodes], np.intp)
+    rows = np.fromiter(state.rows.of.values(), np.intp)
     return f"no node could hold it, even idle: {whynot.sentence(known.asks, verdicts, idle, rows)}"
 
 
@@ -170,17 +175,16 @@ def _at_its_best(table: NodeTable) -> NodeTable:
     return idle
 
 
-def _rows_that_come_closest(hook: HookRelay, state: State, known: Asked) -> Sequence[int]:
+def _rows_that_come_closest(state: State, known: Asked) -> Sequence[int]:
     """By the test that they fail, later ones being closer; then by the memory that is free."""
     if not state.rows.nodes:
         return ()
-    verdicts = [decision.judge(hook, one, state.tables) for one in known.asks]
-    fitting, codes = filtering.combined(verdicts)
+    fitting, codes = filtering.combined(state.judge.judged(known.asks).verdicts)
     closeness = np.where(
         fitting, np.int64(127), codes.astype(np.int64)
     )  # those that fit: the quota, or a grant that is unreadable
     order = np.lexsort((state.rows.order, -_free(state, known), -closeness))
-    here = (row for row in order.tolist() if state.rows.nodes[row] in state.nodes)
+    here = (row for row in order.tolist() if state.rows.nodes[row])  # the others are spare
     return [row for _, row in zip(range(SHOWN), here, strict=False)]
 
 

@@ -53,11 +53,11 @@ class Info:
 
     async def metrics(self, _: bytes) -> Answer:
         """Counters, and sums by node and namespace."""
-        return Answer(metrics.page(self._work, self._cluster), content_type=metrics.CONTENT_TYPE)
+        return Answer(await metrics.page(self._work, self._cluster), content_type=metrics.CONTENT_TYPE)
 
     async def devices(self, _: bytes) -> Answer:
         """Every device."""
-        return Answer(metrics.devices(self._cluster), content_type=metrics.CONTENT_TYPE)
+        return Answer(await metrics.devices(self._cluster), content_type=metrics.CONTENT_TYPE)
 
     async def healthz(self, _: bytes) -> Answer:
         """The loop answers, and nobody who watches has died. That the API server is gone is no reason to be started anew."""

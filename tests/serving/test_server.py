@@ -22,6 +22,7 @@ from tests.serving.running import HOST, running
 
 SHORT = Limits(headers=0.3, request=0.6, exchange=1.0, idle=1, connections=8)
 POST = b"POST / HTTP/1.1\r\nhost: x\r\n"
+PART, PARTS = bytes(range(256)) * 1024, 64
 
 
 async def size(body: bytes) -> Answer:
@@ -34,8 +35,13 @@ async def fault(body: bytes) -> Answer:
     raise ZeroDivisionError(body)
 
 
+async def large(body: bytes) -> Answer:
+    """More than the system takes at once, in parts."""
+    return Answer([PART] * PARTS)
+
+
 def app(largest: int = 1 << 20, together: int = 64 << 20) -> Routes:
-    return Routes({"/": {"POST": size}, "/fault": {"GET": fault}}, largest, together)
+    return Routes({"/": {"POST": size}, "/fault": {"GET": fault}, "/large": {"GET": large, "HEAD": large}}, largest, together)
 
 
 def connected(port: int) -> socket.socket:
@@ -66,7 +72,7 @@ def exchange(port: int, request: bytes) -> tuple[int, bytes]:
 @pytest.mark.parametrize(
     ("method", "path", "status", "sentence"),
     [
-        ("GET", "/nothing", 404, "there is nothing here; there are /, /fault"),
+        ("GET", "/nothing", 404, "there is nothing here; there are /, /fault, /large"),
         ("GET", "/", 405, "this is asked by POST"),
         ("GET", "/fault", 500, "a fault in hami; its log has the place"),
     ],
@@ -77,6 +83,30 @@ def test_an_error_is_a_sentence_in_json(method: str, path: str, status: int, sen
         answer = connection.getresponse()
 
         assert (answer.status, json.loads(answer.read())) == (status, {"error": sentence})
+
+
+def test_an_answer_in_parts_is_one_body_of_a_known_length_and_the_connection_goes_on() -> None:
+    with running(app()) as server, closing(http.client.HTTPConnection(HOST, server.port, timeout=10)) as connection:
+        found = []
+        for method in ("GET", "HEAD", "GET"):
+            connection.request(method, "/large")
+            answer = connection.getresponse()
+            found.append((answer.status, answer.getheader("content-length"), answer.read()))
+
+    length = str(len(PART) * PARTS)
+    assert found == [(200, length, PART * PARTS), (200, length, b""), (200, length, PART * PARTS)]
+
+
+def test_who_takes_a_large_answer_slowly_holds_up_nobody() -> None:
+    with running(app(), limits=Limits()) as server, closing(connected(server.port)) as slow:
+        slow.sendall(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n")
+        begun = slow.recv(15)
+        status, _ = exchange(server.port, POST + b"content-length: 0\r\nconnection: close\r\n\r\n")
+        slow.sendall(b"GET /fault HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        rest = until_closed(slow)
+
+    _, _, body = (begun + rest).partition(b"\r\n\r\n")
+    assert (status, body[: len(PART) * PARTS] == PART * PARTS, body[len(PART) * PARTS :][:12]) == (200, True, b"HTTP/1.1 500")
 
 
 def test_a_body_that_says_it_is_too_long_is_refused_before_it_comes() -> None:
