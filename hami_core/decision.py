@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     Way = tuple[Part, ...]
 
 
+MOST = 64
+"""Containers of a pod that may ask for a kind: all nodes are judged for each, and meanwhile a scheduler answers nobody else."""
+
 FITS = np.int8(Reason.FITS)
 _LAST = np.int8(127)  # above every reason
 _NOBODY: Mapping[str, Collection[str]] = {}
@@ -95,10 +98,15 @@ def admit(catalogue: Catalogue, pod: Pod) -> None:
 
 
 def ask(hook: HookRelay, catalogue: Catalogue, settings: Settings, pod: Pod) -> tuple[Ask, ...]:
-    """What the pod asks of every kind; kinds that it does not name are left out. ValidationError as hami_parse says."""
+    """What the pod asks of every kind; kinds that it does not name are left out. ValidationError: it cannot be meant."""
     asks = []
     for kind in catalogue.kinds:
         requests = tuple(_answer(hook.hami_parse, kind=kind, pod=pod, settings=settings))
+        if len(requests) > MOST:
+            hint = (
+                f"at most {MOST} containers of a pod, init containers included, may ask for {kind.name} devices; split the pod"
+            )
+            raise ValidationError("spec.containers", len(requests), hint)
         if requests:
             asks.append(_servable(Ask(kind, catalogue.splittings[kind.name], requests)))
     return tuple(asks)

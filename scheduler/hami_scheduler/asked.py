@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from hami_core.settings import Settings
 
 
-MOST = 64
-"""Containers of one pod that may ask for a kind: all nodes are judged for each, and meanwhile nobody else is answered."""
-
-
 @frozen
 class Asked:
     """A pod, as far as we decide about it. ``asks`` empty: it asks nothing of ours."""
@@ -50,11 +46,6 @@ def read(hook: HookRelay, catalogue: Catalogue, settings: Settings, pod: Mapping
     """ValidationError: the pod asks for what cannot be meant."""
     meta = _meta(pod)
     asks = decision.ask(hook, catalogue, settings, pod)
-    for one in asks:
-        if len(one.requests) > MOST:
-            raise ValidationError(
-                "spec.containers", len(one.requests), f"at most {MOST} containers of a pod may ask for {one.kind.name} devices"
-            )
     annotations = meta.get("annotations") or {}
     return Asked(
         uid=_word(meta, "uid"),

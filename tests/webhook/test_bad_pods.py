@@ -10,6 +10,14 @@ import yaml
 from hami_core.errors import ValidationError
 from tests.webhook.door import NO_VALUES, a_container, a_pod, asking, prepared, review
 
+
+def crowd(number: int) -> dict[str, Any]:
+    """A pod of so many containers that ask, an init container among them."""
+    limits = {"nvidia.com/gpu": "1"}
+    others = [a_container(f"c{n}", limits=limits) for n in range(number - 1)]
+    return a_pod(*others, initContainers=[a_container("first", limits=limits)])
+
+
 BAD: dict[str, tuple[str, str]] = {
     "memory in a unit of bytes": (
         """
@@ -263,6 +271,13 @@ BAD: dict[str, tuple[str, str]] = {
         """,
         "spec.volumes.name: hami-grant-train: hami's own volume with the limits file has this name; give this one another",
     ),
+    "more containers with a share than can be granted": (
+        yaml.dump(crowd(65)),
+        (
+            "spec.containers: 65: at most 64 containers of a pod, init containers included, may ask for nvidia devices; "
+            "split the pod"
+        ),
+    ),
 }
 
 
@@ -337,3 +352,9 @@ def test_a_container_without_a_name_is_refused_before_its_grant_has_none() -> No
         review({"spec": {"containers": [{"resources": {"limits": {"nvidia.com/gpu": "1"}}}]}})
 
     assert str(refused.value) == "spec.containers[0].name: missing: give the container a name"
+
+
+def test_as_many_containers_as_can_be_granted_are_prepared() -> None:
+    spec = prepared(crowd(64))["spec"]
+
+    assert all("volumeMounts" in container for container in (*spec["initContainers"], *spec["containers"]))
