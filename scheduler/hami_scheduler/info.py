@@ -9,7 +9,7 @@ import orjson
 
 from hami_core.errors import HamiError
 from hami_core.serving.exchange import Answer, Refusal, Routes
-from hami_scheduler import metrics
+from hami_scheduler import metrics, shape
 from hami_scheduler.leadership import Phase
 
 if TYPE_CHECKING:
@@ -77,9 +77,20 @@ class Info:
         if not self._lists.complete:
             raise Refusal(503, "the lists are not complete yet")
         try:
-            pod = msgspec.json.decode(body, type=dict[str, Any])
-            return Answer(orjson.dumps(self._cluster.explain(pod)))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Refusal(400, f"a Pod's manifest in JSON is asked for: {error}") from error
+            return Answer(orjson.dumps(self._cluster.explain(_manifest(body))))
         except HamiError as error:
             raise Refusal(422, str(error)) from error
+
+
+def _manifest(body: bytes) -> dict[str, Any]:
+    try:
+        pod = msgspec.json.decode(body, type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise _no_manifest(str(error)) from error
+    if why := shape.fault(pod):
+        raise _no_manifest(why)
+    return pod
+
+
+def _no_manifest(why: str) -> Refusal:
+    return Refusal(400, f"a Pod's manifest in JSON is asked for: {why}")

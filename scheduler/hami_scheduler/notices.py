@@ -71,8 +71,7 @@ class Waiting:
 
 
 def _annotations(pod: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = (pod.get("metadata") or {}).get("annotations")
-    return found if isinstance(found, dict) else {}
+    return (pod.get("metadata") or {}).get("annotations") or {}
 
 
 class Notices:

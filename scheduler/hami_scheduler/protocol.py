@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 from msgspec import Raw, Struct, field
 
+from hami_scheduler import shape
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -74,6 +76,8 @@ class Candidates(Struct, gc=False):
 def asked(body: bytes) -> Candidates:
     """A request of filter or prioritize. Malformed: it is none."""
     request = _read(_asked, body)
+    if why := shape.fault(request.pod):
+        raise Malformed(f"in $.Pod: {why}")
     if request.node_names is not None:
         return Candidates(request.pod, request.node_names)
     if request.nodes is None:

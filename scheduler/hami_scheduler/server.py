@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from hami_core.errors import HamiError
 from hami_core.serving.exchange import Answer, Refusal, Routes
-from hami_scheduler import protocol
+from hami_scheduler import asked, protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -77,8 +77,7 @@ class Extender:
         """How good each of the nodes is, 0 to 10."""
         request = protocol.asked(body)
         await self._lead(0)
-        uid = (request.pod.get("metadata") or {}).get("uid") or ""
-        return Answer(protocol.priorities(self._cluster.prioritize(uid, request.names)))
+        return Answer(protocol.priorities(self._cluster.prioritize(asked.uid(request.pod), request.names)))
 
     async def bind(self, body: bytes) -> Answer:
         """The pod bound to the node, or why it is not."""

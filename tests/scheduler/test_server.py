@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from hami_scheduler.cluster import Filtered
 
 TOKEN = "0123456789abcdef"
+NO_POD = b'{"Pod":{"metadata":"x"},"NodeNames":["n0"]}'
 
 
 @define
@@ -175,7 +176,7 @@ def test_who_does_not_lead_answers_503(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["filter", "prioritize", "bind"])
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"Pod":7}', b"\xff", b'{"PodName":{}}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"Pod":7}', b"\xff", b'{"PodName":{}}', NO_POD])
 def test_what_is_no_request_is_400_and_changes_nothing(verb: str, body: bytes) -> None:
     async def act(door: Door) -> None:
         status, answer = await door.send(f"/{verb}", body)
