@@ -41,16 +41,25 @@ def of_file(name: str) -> Document:
 
 
 def _pod(name: str, manifest: Document) -> Document:
-    if manifest.get("kind") == "Pod":
+    """A pod that something else makes has no name yet: here it is called after its maker, deployment/web."""
+    metadata, kind = _metadata(name, manifest, "metadata"), manifest.get("kind")
+    if kind == "Pod":
         return manifest
     spec = manifest.get("spec")
     template = spec.get("template") if isinstance(spec, dict) else None
     if not isinstance(template, dict) or not isinstance(template.get("spec"), dict):
-        raise ManifestError(
-            name, "kind", f"{manifest.get('kind')} is neither a Pod nor something that makes Pods of spec.template"
-        )
-    metadata = {"namespace": (manifest.get("metadata") or {}).get("namespace", ""), **(template.get("metadata") or {})}
-    return {"metadata": metadata, "spec": template["spec"]}
+        raise ManifestError(name, "kind", f"{kind} is neither a Pod nor something that makes Pods of spec.template")
+    made = {"namespace": metadata.get("namespace", ""), **_metadata(name, template, "spec.template.metadata")}
+    if metadata.get("name"):
+        made["name"] = f"{str(kind).lower()}/{metadata['name']}"
+    return {"metadata": made, "spec": template["spec"]}
+
+
+def _metadata(name: str, of: Document, where: str) -> Document:
+    found = of.get("metadata") or {}
+    if not isinstance(found, dict):
+        raise ManifestError(name, where, f"{found} is no mapping; give at least name")
+    return found
 
 
 def of_cluster(connection: Connection, namespace: str, name: str) -> Document:

@@ -124,7 +124,7 @@ def test_the_document_is_the_scheduler_s_own(node: Node) -> None:
     assert found == {"v": 1, **world.cluster.explain(manifest())}
 
 
-def test_what_makes_pods_is_asked_about_by_its_template(node: Node) -> None:
+def test_what_makes_pods_is_asked_about_by_its_template_and_gives_its_name(node: Node) -> None:
     pod = manifest()
     deployment = {
         "apiVersion": "apps/v1",
@@ -133,7 +133,7 @@ def test_what_makes_pods_is_asked_about_by_its_template(node: Node) -> None:
         "spec": {"template": {"metadata": {"labels": {"app": "serve"}}, "spec": pod["spec"]}},
     }
 
-    assert explained(node, busy(), deployment).stdout.startswith("pod ml/(no name): fits\n")
+    assert explained(node, busy(), deployment).stdout.startswith("pod ml/deployment/serve: fits\n")
 
 
 def test_a_pod_that_cannot_be_meant_is_refused_with_the_scheduler_s_sentence(node: Node) -> None:
@@ -169,6 +169,8 @@ def test_a_mistake_in_the_command_ends_in_one_sentence(node: Node, words: tuple[
         ("kind: Pod\n---\nkind: Pod\n", "one manifest is asked about at a time"),
         ("kind: Service\nspec: {}\n", "kind: Service is neither a Pod nor something that makes Pods of spec.template"),
         ("kind: [\n", "while parsing"),
+        ("kind: Pod\nmetadata: train\n", "metadata: train is no mapping; give at least name"),
+        ("kind: Job\nspec: {template: {metadata: [a], spec: {}}}\n", "spec.template.metadata: ['a'] is no mapping"),
     ],
 )
 def test_a_file_without_a_pod_is_refused(node: Node, text: str, sentence: str) -> None:
