@@ -28,7 +28,6 @@ class PodSpec(Struct, gc=False, rename="camel"):
     """Where a pod is bound to; empty: nowhere yet."""
 
     node_name: str = ""
-    scheduler_name: str = ""
 
 
 class PodStatus(Struct, gc=False):
@@ -69,8 +68,6 @@ class LeaseSpec(Struct, gc=False, rename="camel"):
 
     holder_identity: str | None = None
     lease_transitions: int | None = None
-    lease_duration_seconds: int | None = None
-    renew_time: str | None = None
 
 
 class Lease(Struct, gc=False):

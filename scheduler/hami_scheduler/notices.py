@@ -18,6 +18,7 @@ import logging
 import re
 import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import define, field
@@ -185,8 +186,8 @@ class Notices:
         pod.again, pod.at, before = float("inf"), self._clock(), pod.told
         pod.told = text
         try:
-            call = lambda: self._board.waiting(pod, shown, event=text != before)  # noqa: E731
-            await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            write = partial(self._board.waiting, pod, shown, event=text != before)
+            await asyncio.get_running_loop().run_in_executor(self._threads, write)
         except (NotFound, Conflict):  # gone, and perhaps another of its name is there
             self.forget(pod.uid)
         except KubeError as error:  # the next sentence is soon enough

@@ -33,7 +33,7 @@ def refuse(catalogue: Catalogue, settings: Settings, pod: Pod, asking: Asking) -
         _refuse_names(pod, asking)
         for name, container in _asking(pod, asking):
             _refuse_covered(name, container)
-    elif names.PREPARED in ((pod.get("metadata") or {}).get("labels") or {}):
+    elif _is_prepared(pod):
         hint = "admission sets this label on pods that get a share, and this one gets none; remove it"
         raise ValidationError(names.PREPARED, "set by the pod", hint, "the pod's labels")
 
