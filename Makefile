@@ -20,7 +20,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 # ------------------------------------------------------------------------------------------------ commands
 
-.PHONY: help demo cluster setup check lint type test test-all bench docs lock clean
+.PHONY: help demo cluster setup check lint type test test-all bench docs api lock clean
 
 help: ## this list
 	@echo 'make COMMAND, where COMMAND is one of'
@@ -70,6 +70,9 @@ bench: $(READY) ## the figures of speed, as ratios to the bare path
 docs: $(READY) ## docs/settings.md made again from the settings that the plugins declare
 	@sed -i '/^<!-- hami config/q' docs/settings.md && echo >> docs/settings.md
 	@env -u HAMI_SET -u HAMI_CONFIG -u HAMI_MACHINE -u HAMI_BLOCK hami config -o markdown >> docs/settings.md
+
+api: $(READY) ## the messages of the kubelet's interfaces generated again from hami_core/node/api/*.proto
+	python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. hami_core/node/api/*.proto
 
 lock: $(VENV)/.locked ## requirements.lock made again; with UPGRADE=--upgrade from the newest versions
 	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header $(UPGRADE) \
