@@ -33,8 +33,8 @@ def prefer(available: Iterable[str], must: Sequence[str], size: int, waiting: It
     answer.taken.update(_token(text).device for text in answer.chosen)
     for device in _meant(waiting, answer, size):
         answer.take(device)
-    while len(answer.chosen) < size and (device := answer.emptiest()) is not None:
-        answer.take(device)
+    while len(answer.chosen) < size and (emptiest := answer.emptiest()) is not None:
+        answer.take(emptiest)
     return answer.chosen
 
 
