@@ -15,6 +15,7 @@ import secrets
 import socket
 import time
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Protocol
 
 import grpc
@@ -29,7 +30,6 @@ from hami_core.node.sight import Sight, identity
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
-    from pathlib import Path
 
     from hami_core.node.device_plugin import Agent
     from hami_core.node.offers import Offers
@@ -229,17 +229,17 @@ async def _first(*events: Coroutine[Any, Any, str]) -> str:
 
 def socket_name(resource: str) -> str:
     """A new name for a resource's socket: with one of its own for each registration, the end of one harms no other."""
-    return f"hami-{re.sub('[^A-Za-z0-9]+', '-', resource)[:32]}-{secrets.token_hex(4)}.sock"
+    return f"hami-{re.sub('[^A-Za-z0-9]+', '-', resource)[:20]}-{secrets.token_hex(4)}.sock"
 
 
 def sweep(folder: Path) -> None:
     """Remove the sockets that killed predecessors have left. One that somebody listens on is no predecessor's."""
-    for path in folder.glob(OURS):
+    for path in filter(Path.is_socket, folder.glob(OURS)):
         with socket.socket(socket.AF_UNIX) as probe:
             probe.setblocking(False)
             try:
                 probe.connect(str(path))
             except ConnectionRefusedError:
                 path.unlink(missing_ok=True)
-            except OSError:  # gone meanwhile; no socket; so many at its door that it is in use
+            except OSError:  # gone meanwhile; so many at its door that it is in use
                 continue
