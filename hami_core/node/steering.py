@@ -18,7 +18,6 @@ from attrs import frozen
 
 from hami_core.errors import WireError
 from hami_core.node import tokens
-from hami_core.node.tokens import Token
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -30,7 +29,7 @@ def prefer(available: Iterable[str], must: Sequence[str], size: int, waiting: It
     ``waiting``: the devices of each container that was granted some here and has no token yet; the oldest first.
     """
     answer = _Answer(list(dict.fromkeys(must))[: max(size, 0)], _by_device(set(available).difference(must)), Counter())
-    answer.taken.update(_token(text).device for text in answer.chosen)
+    answer.taken.update(_halves(text)[0] for text in answer.chosen)
     for device in _meant(waiting, answer, size):
         answer.take(device)
     while len(answer.chosen) < size and (emptiest := answer.emptiest()) is not None:
@@ -43,11 +42,13 @@ class _Answer:
     """An answer in the making."""
 
     chosen: list[str]
-    free: dict[str, list[str]]  # by device, the lowest slot last
+    free: dict[str, list[tuple[int, str]]]  # by device, with its slot
     taken: Counter[str]  # how many of a device are chosen
 
     def take(self, device: str) -> None:
-        self.chosen.append(self.free[device].pop())
+        lowest = min(self.free[device])
+        self.free[device].remove(lowest)
+        self.chosen.append(lowest[1])
         self.taken[device] += 1
 
     def emptiest(self) -> str | None:
@@ -71,16 +72,17 @@ def _meant(waiting: Iterable[Sequence[str]], answer: _Answer, size: int) -> list
     return answer.open(max(alike, key=lambda devices: answer.matched(devices, size)), size) if alike else []
 
 
-def _by_device(free: Iterable[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for token, text in sorted(((_token(text), text) for text in free), reverse=True):
-        found.setdefault(token.device, []).append(text)
+def _by_device(free: Iterable[str]) -> dict[str, list[tuple[int, str]]]:
+    found: dict[str, list[tuple[int, str]]] = {}
+    for text in free:
+        device, slot = _halves(text)
+        found.setdefault(device, []).append((slot, text))
     return found
 
 
-def _token(text: str) -> Token:
+def _halves(text: str) -> tuple[str, int]:
     """A text that is no token is a device of its own: a hint is no place to fail, for that fails the pod."""
     try:
-        return tokens.parse(text)
+        return tokens.halves(text)
     except WireError:
-        return Token(text, 0)
+        return text, 0

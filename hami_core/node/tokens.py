@@ -13,10 +13,10 @@ from attrs import frozen
 from hami_core.errors import WireError
 
 SEPARATOR: Final = "::"
-_TEXT: Final = re.compile(r"(?P<device>[^\s,]+)::(?P<slot>0|[1-9][0-9]{0,8})")
+_TEXT: Final = re.compile(r"([^\s,]+)::(0|[1-9][0-9]{0,8})")
 
 
-@frozen(order=True)
+@frozen
 class Token:
     """One slot of one device."""
 
@@ -29,9 +29,15 @@ class Token:
 
 def parse(text: str) -> Token:
     """The token of that text: each has one spelling. WireError: it is none."""
+    return Token(*halves(text))
+
+
+def halves(text: str) -> tuple[str, int]:
+    """Device and slot of a token's text, for who reads thousands at a time. WireError: it is none."""
     match = _TEXT.fullmatch(text)
     if match is None:
         raise WireError(
             "device id", repr(text), f"is no token: a device, {SEPARATOR!r} and the number of a slot would be right"
         )
-    return Token(match["device"], int(match["slot"]))
+    device, slot = match.groups()
+    return device, int(slot)

@@ -99,8 +99,8 @@ class Kubelet:
 
     async def kill(self) -> None:
         """Its connections end; its socket stays, and nobody answers there."""
-        assert self._server
-        await self._server.stop(None)
+        if self._server:
+            await self._server.stop(None)
         for endpoint in self.endpoints.values():
             await endpoint.end()
         self.endpoints.clear()
