@@ -179,9 +179,8 @@ def _device(one: Advertised) -> api.Device:
 
 def _taken(ids: Sequence[str], offer: Offer) -> list[Token]:
     """The tokens of those texts. Unprepared: one that is not offered, or is there twice: folders are made by tokens."""
-    offered = {one.token for one in offer.devices}
     for text in ids:
-        if text not in offered:
+        if text not in offer.tokens:
             raise allocating.Unprepared(f"{offer.resource}: the device id {text[:100]!r} is none of this node's")
     if len(set(ids)) != len(ids):
         raise allocating.Unprepared(f"{offer.resource}: the same device id twice for one container")

@@ -207,7 +207,7 @@ class Kubelet:
 
 async def _abandoned(plugin: DevicePlugin) -> str:
     await plugin.abandoned.wait()
-    return "the kubelet does not watch the devices any more (has another device plugin registered this resource?)"
+    return "the kubelet watches the devices no longer: it has ended, or another plugin has registered the resource"
 
 
 async def _never() -> NoReturn:

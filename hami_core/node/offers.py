@@ -6,6 +6,7 @@ All on the agent's loop. A stream that is slow misses what was offered in betwee
 from __future__ import annotations
 
 import asyncio
+from functools import cached_property
 from typing import Final
 
 from attrs import evolve, frozen
@@ -30,6 +31,11 @@ class Offer:
     resource: str  # the name in a pod's limits
     kind: str
     devices: tuple[Advertised, ...] = ()
+
+    @cached_property
+    def tokens(self) -> frozenset[str]:
+        """All of them, healthy or not."""
+        return frozenset(one.token for one in self.devices)
 
 
 class Offers:
