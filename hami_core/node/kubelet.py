@@ -47,6 +47,7 @@ CHANNEL: Final = (
     ("grpc.use_local_subchannel_pool", 1),  # a new try is a new connection, and not the old one's wait
     ("grpc.enable_http_proxy", 0),
 )
+DOUBLINGS: Final = 7  # of the patience with a kubelet that has nothing of us: to an hour
 FAILURE: Final = 500  # letters that are kept of one
 PACE: Final = Pace(first=0.1, cap=10.0)  # while one kubelet refuses; a new one is asked at once
 
@@ -59,7 +60,8 @@ class Patience:
     answer: float = 15.0  # for Register: the kubelet takes up to ten to call back
     watch: float = 30.0  # from the kubelet's answer until it watches the devices
     doubt: float = 10.0  # between looks at what is allocatable
-    doubts: int = 3  # looks in a row at which the kubelet has nothing of what it was told; then it is told anew
+    doubts: int = 3  # looks in a row at which the kubelet has nothing of what it was told; then it is told anew, and next
+    # time after twice as many
     good: float = 10.0  # a registration that lasted so long did not fail
     pace: Pace = PACE
 
@@ -80,6 +82,9 @@ class Standing:
     registered: bool = False
     registrations: int = 0
     failure: str = ""  # why it is not registered, or why it was so no longer the last time
+    forgotten: int = (
+        0  # times in a row that the kubelet had nothing of it; a registration costs the node its devices for a moment
+    )
 
     def failed(self, why: str) -> None:
         """Told once for as long as it stays the same."""
@@ -160,11 +165,11 @@ class Kubelet:
                 _abandoned(plugin),
                 self._unwatched(plugin),
                 self._replaced(path, kubelet),
-                self._forgotten(standing.resource),
+                self._forgotten(standing),
             )
         finally:
             await server.stop(None)
-            path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)  # gRPC does it too, when it comes to it
 
     async def _register(self, resource: str, path: Path) -> str:
         """Why the kubelet refused; empty: it did not. It calls our server before it answers."""
@@ -190,15 +195,20 @@ class Kubelet:
         await self._sight.until(lambda: self._is_another(kubelet) or identity(path) is None)
         return "the kubelet has started anew" if self._is_another(kubelet) else f"{path} was removed"
 
-    async def _forgotten(self, resource: str) -> str:
+    async def _forgotten(self, standing: Standing) -> str:
         """The stream is there, and what it tells does not arrive: seen with kubelets that took us for our predecessor."""
         doubts = 0
-        while doubts < self._patience.doubts:
+        while doubts < self._patience.doubts << min(standing.forgotten, DOUBLINGS):
             await asyncio.sleep(self._patience.doubt)
             known = await self._books.allocatable()
-            healthy = any(one.healthy for one in self._offers.current(resource).devices)
-            doubts = doubts + 1 if healthy and known is not None and not known.get(resource) else 0
+            if known is not None and known.get(standing.resource):
+                standing.forgotten = 0
+            doubts = doubts + 1 if known is not None and self._is_missing(standing.resource, known) else 0
+        standing.forgotten += 1
         return "the kubelet has none of the devices that it was told"
+
+    def _is_missing(self, resource: str, known: Mapping[str, int]) -> bool:
+        return not known.get(resource) and any(one.healthy for one in self._offers.current(resource).devices)
 
     def _is_another(self, kubelet: Identity) -> bool:
         """A socket that is gone is no other: the kubelet may live on without it, and keeps what it has."""

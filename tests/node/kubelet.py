@@ -77,6 +77,7 @@ class Kubelet:
     registrations: list[tuple[str, str]] = field(factory=list)
     calls: list[tuple[str, Any]] = field(factory=list)
     silent: bool = False  # takes registrations and watches nothing
+    refusals: int = 0  # registrations that it does not take yet
     _server: grpc.aio.Server | None = None
     _turn: asyncio.Event = field(factory=asyncio.Event)
     _serial: asyncio.Lock = field(factory=asyncio.Lock)
@@ -125,6 +126,9 @@ class Kubelet:
     # --- Registration. ---
 
     async def _register(self, request: Any, context: Any) -> Any:
+        if self.refusals:
+            self.refusals -= 1
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not yet")
         if request.version != "v1beta1":
             await context.abort(grpc.StatusCode.UNKNOWN, f'API version "{request.version}" is not supported, use "v1beta1"')
         if not NAME.fullmatch(request.resource_name):

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from hami_core.errors import UserError
 from hami_core.kube.backoff import Pace
-from hami_core.node.kubelet import PACE, Kubelet, Patience, sweep
+from hami_core.node.kubelet import Kubelet, Patience, sweep
 from hami_core.node.offers import Offers
 from tests.node.plugged import CHIP, ELSE, OTHER, QUICK, Agent, Books, Node, a_node, an_offer, eventually
 
@@ -106,6 +106,31 @@ def test_a_kubelet_that_starts_anew_is_not_kept_waiting(folder: Path) -> None:
     asyncio.run(story())
 
 
+def test_what_the_last_kubelet_refused_is_not_counted_against_a_new_one(folder: Path) -> None:
+    async def story() -> None:
+        steep = evolve(QUICK, pace=Pace(first=0.01, factor=1000, cap=60))  # the second wait is five seconds or more
+        async with a_node(folder, an_offer(), patience=steep) as node:
+            await node.kubelet.kill()
+            await eventually(lambda: "UNAVAILABLE" in node.ours.standings[CHIP].failure)
+            node.kubelet.refusals = 1
+            await node.kubelet.start()
+            await node.kubelet.until(lambda: node.kubelet.healthy(CHIP), seconds=4)
+
+    asyncio.run(story())
+
+
+def test_a_registration_that_lasted_has_not_failed(folder: Path) -> None:
+    async def story() -> None:
+        steep = evolve(QUICK, good=0, pace=Pace(first=0.01, factor=1000, cap=60))
+        async with a_node(folder, an_offer(), patience=steep) as node:
+            for _ in range(3):
+                before = len(node.kubelet.registrations)
+                node.kubelet.cut(CHIP)
+                await node.kubelet.until(partial(_again, node, before), seconds=4)
+
+    asyncio.run(story())
+
+
 def test_a_new_kubelet_is_noticed_and_told_within_a_second() -> None:
     assert Patience().look + Patience().pace.first < 1
 
@@ -171,7 +196,10 @@ def test_a_kubelet_that_forgot_us_is_told_anew(folder: Path) -> None:
             await asyncio.sleep(0.2)  # ten looks at books that are right
             assert len(node.kubelet.registrations) == 1
             node.books.told = {CHIP: 0}
-            await node.kubelet.until(lambda: len(node.kubelet.registrations) == 2)
+            await node.kubelet.until(lambda: len(node.kubelet.registrations) == 3)
+            assert node.ours.standings[CHIP].forgotten == 2
+            node.books.told = {CHIP: 6}
+            await eventually(lambda: node.ours.standings[CHIP].forgotten == 0)
 
     asyncio.run(story())
 
@@ -205,16 +233,18 @@ def _again(node: Node, before: int) -> bool:
 
 
 def test_two_plugins_of_one_resource_chase_each_other_more_and_more_slowly(folder: Path) -> None:
+    steep = evolve(QUICK, pace=Pace(first=0.02, factor=10))
+
     async def story() -> float:
-        async with a_node(folder, an_offer()) as node:
-            rival = asyncio.create_task(Kubelet(folder, node.offers, Agent(), Books(), QUICK).run())
+        async with a_node(folder, an_offer(), patience=steep) as node:
+            rival = asyncio.create_task(Kubelet(folder, node.offers, Agent(), Books(), steep).run())
             began = time.monotonic()
             await node.kubelet.until(lambda: len(node.kubelet.registrations) == 8)
             rival.cancel()
             await asyncio.gather(rival, return_exceptions=True)
             return time.monotonic() - began
 
-    assert asyncio.run(story()) >= sum(PACE.seconds(failures, chance=0) for failures in (1, 2, 3))
+    assert asyncio.run(story()) >= sum(steep.pace.seconds(failures, chance=0) for failures in (1, 2, 3))
 
 
 def test_an_agent_that_ends_leaves_no_socket(folder: Path) -> None:

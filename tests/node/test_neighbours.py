@@ -82,6 +82,7 @@ def test_a_thousand_connections_are_no_matter(folder: Path) -> None:
             crowd = [await asyncio.to_thread(connection, path) for _ in range(1000)]
             await is_served(kubelet)
             assert memory(pid) - before < 8 * MIB
+            assert len(list(Path(f"/proc/{pid}/fd").iterdir())) < 64
             for one in crowd:
                 one.close()
             await is_served(kubelet)
@@ -136,20 +137,32 @@ def test_a_call_that_cannot_be_is_refused_and_no_more(folder: Path, method: str,
     assert asyncio.run(story()) == status
 
 
+async def a_watcher(channel: grpc.aio.Channel) -> Any:
+    """A stranger's stream; None: there is no room for it."""
+    method: Any = channel.unary_stream(f"{PLUGIN}/ListAndWatch", response_deserializer=api.reads("ListAndWatchResponse"))
+    stream = method(b"")
+    try:
+        assert len((await asyncio.wait_for(stream.read(), 5)).devices) == 6
+    except grpc.aio.AioRpcError as error:
+        assert error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        return None
+    return stream
+
+
 def test_others_may_watch_and_go_and_the_kubelet_is_not_disturbed(folder: Path) -> None:
     async def story() -> None:
         async with a_node(folder, an_offer()) as node:
             async with grpc.aio.insecure_channel(f"unix://{the_socket(folder)}", options=LOCAL) as channel:
-                method: Any = channel.unary_stream(
-                    f"{PLUGIN}/ListAndWatch", response_deserializer=api.reads("ListAndWatchResponse")
-                )
-                crowd = [method(b"") for _ in range(STREAMS - 1)]
-                assert [len((await one.read()).devices) for one in crowd] == [6] * len(crowd)
-                one_more = method(b"")
-                assert await one_more.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+                crowd = [await a_watcher(channel) for _ in range(STREAMS - 1)]
+                assert await a_watcher(channel) is None
+                for one in crowd:
+                    one.cancel()
+                async with asyncio.timeout(10):
+                    while await a_watcher(channel) is None:  # until it is noticed that they are gone
+                        pass
             node.offers.put(an_offer(sick=1))
             await node.kubelet.until(lambda: len(node.kubelet.healthy(CHIP)) == 3)
-            assert len(node.kubelet.registrations) == 1
+            assert (len(node.kubelet.registrations), node.ours.standings[CHIP].registered) == (1, True)
 
     asyncio.run(story())
 
