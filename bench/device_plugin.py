@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from bench.interleave import Row, Timing, ratio
+from bench.interleave import Measured, Row, ratio
 from hami_core.model import Kind, Mount, Mounts, Resources
 from hami_core.node.api import deviceplugin_pb2 as api
 from hami_core.node.device_plugin import SERVICE, DevicePlugin
@@ -46,7 +46,9 @@ def _of(devices: int, slots: int) -> list[Row]:
         taken = _rounds(_asks(channel, _tokens(devices, slots)))
     found = []
     for name, percent in (("p50", 50), ("p99", 99)):
-        timings = {ask: Timing([quantiles(one, n=100, method="inclusive")[percent - 1] for one in taken[ask]]) for ask in taken}
+        timings = {
+            ask: Measured([quantiles(one, n=100, method="inclusive")[percent - 1] for one in taken[ask]]) for ask in taken
+        }
         baseline = f"{name}, {OPTIONS}"
         subject = f"device plugin, {devices} x {slots} tokens"
         options = timings.pop(OPTIONS)
