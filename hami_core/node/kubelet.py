@@ -1,8 +1,8 @@
 """Keeps every offered resource registered with the kubelet: at first, when the kubelet restarts, and when it loses us.
 
 A registration is a server on a socket of a new name, a call to the kubelet, and the stream by which it watches the devices.
-The kubelet never asks for a stream again, so when one ends, for whatever reason, everything is done anew. When it
-starts it removes all sockets of its folder, and makes its own anew: by that a restart is noticed.
+The kubelet never asks for a stream again, so when one ends, for whatever reason, everything is done anew. When it starts it
+removes all sockets of its folder, and makes its own anew: by that a restart is noticed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ CHANNEL: Final = (
     ("grpc.use_local_subchannel_pool", 1),  # a new try is a new connection, and not the old one's wait
     ("grpc.enable_http_proxy", 0),
 )
-DOUBLINGS: Final = 7  # of the patience with a kubelet that has nothing of us: to an hour
+DOUBLINGS: Final = 7  # of the doubts, to an hour: telling it anew takes the devices from the node for a moment
 FAILURE: Final = 500  # letters that are kept of one
 PACE: Final = Pace(first=0.1, cap=10.0)  # while one kubelet refuses; a new one is asked at once
 
@@ -60,8 +60,7 @@ class Patience:
     answer: float = 15.0  # for Register: the kubelet takes up to ten to call back
     watch: float = 30.0  # from the kubelet's answer until it watches the devices
     doubt: float = 10.0  # between looks at what is allocatable
-    doubts: int = 3  # looks in a row at which the kubelet has nothing of what it was told; then it is told anew, and next
-    # time after twice as many
+    doubts: int = 3  # looks in a row at which the kubelet has nothing of what it was told, before it is told anew
     good: float = 10.0  # a registration that lasted so long did not fail
     pace: Pace = PACE
 
@@ -82,9 +81,7 @@ class Standing:
     registered: bool = False
     registrations: int = 0
     failure: str = ""  # why it is not registered, or why it was so no longer the last time
-    forgotten: int = (
-        0  # times in a row that the kubelet had nothing of it; a registration costs the node its devices for a moment
-    )
+    forgotten: int = 0  # times in a row that the kubelet had nothing of it
 
     def failed(self, why: str) -> None:
         """Told once for as long as it stays the same."""
@@ -154,8 +151,8 @@ class Kubelet:
         path = self._folder / socket_name(standing.resource)
         try:
             server = await plugin.serve(path)
-        except OSError as error:
-            return str(error)
+        except OSError:
+            return f"no socket can be made in {self._folder}"
         try:
             refused = await _first(self._register(standing.resource, path), self._replaced(path, kubelet))
             if refused:

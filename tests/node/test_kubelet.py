@@ -13,6 +13,7 @@ from attrs import evolve
 
 from hami_core.errors import UserError
 from hami_core.kube.backoff import Pace
+from hami_core.node import kubelet
 from hami_core.node.kubelet import Kubelet, Patience, sweep
 from hami_core.node.offers import Offers
 from tests.node.plugged import CHIP, ELSE, OTHER, QUICK, Agent, Books, Node, a_node, an_offer, eventually
@@ -230,6 +231,19 @@ def test_a_name_that_the_kubelet_refuses_is_told_with_its_words(folder: Path) ->
 
 def _again(node: Node, before: int) -> bool:
     return len(node.kubelet.registrations) > before and node.kubelet.healthy(CHIP) == EVERY
+
+
+def test_a_folder_that_takes_no_socket_is_told_and_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        async with a_node(folder) as node:
+            with monkeypatch.context() as broken:
+                broken.setattr(kubelet, "socket_name", lambda resource: "gone/plugin.sock")
+                node.offers.put(an_offer())
+                await eventually(lambda: CHIP in node.ours.standings and node.ours.standings[CHIP].failure)
+            assert node.ours.standings[CHIP].failure == f"no socket can be made in {folder}"
+            await node.kubelet.until(lambda: node.kubelet.healthy(CHIP) == EVERY)
+
+    asyncio.run(story())
 
 
 def test_two_plugins_of_one_resource_chase_each_other_more_and_more_slowly(folder: Path) -> None:
