@@ -20,6 +20,7 @@ DEFAULTED: Final = "hami.io/defaulted"  # which amounts admission wrote where th
 WEBHOOK: Final = "hami.io/webhook"  # HAMi's label on namespaces and pods
 WEBHOOK_IGNORE: Final = "ignore"  # its value for those that admission does not prepare
 TERM: Final = "hami.io/term"  # on a Binding, and so on its pod: under which leadership it was granted
+EXTENDER: Final = "hami.io/extender"  # on kube-scheduler's Lease: the word of the extender process that leads beside it
 WAITING: Final = "hami.io/waiting"  # why a pod waits, for people
 DEVICE_CORDON: Final = "hami.io/device-cordon"  # HAMi's key, on nodes: ids of devices that get nothing new
 

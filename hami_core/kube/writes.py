@@ -59,12 +59,15 @@ def annotate(
     annotations: Mapping[str, str | None],
     *,
     uid: str = "",
+    version: str = "",
     timeout: float = TIMEOUT,
 ) -> None:
-    """Set annotations of one object, None removes one, all others stay. With ``uid``: Conflict if it is another by now."""
-    metadata: dict[str, Any] = {"annotations": annotations}
-    if uid:
-        metadata["uid"] = uid
+    """Set annotations of one object, None removes one, all others stay.
+
+    With ``uid``: Conflict if it is another by now. With ``version``, its resourceVersion: Conflict if it has changed since.
+    """
+    given = {"uid": uid, "resourceVersion": version}
+    metadata: dict[str, Any] = {"annotations": annotations, **{key: value for key, value in given.items() if value}}
     try:
         connection.request("PATCH", path, orjson.dumps({"metadata": metadata}), content_type=MERGE, timeout=timeout)
     except Invalid as error:

@@ -1,4 +1,7 @@
-"""The API server, as far as the scheduler writes to it and reads single objects: Bindings, notices, and a pod when in doubt."""
+"""The API server, as far as the scheduler writes to it and reads single objects.
+
+Bindings, notices, our word on the Lease, and a pod when in doubt.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from hami_core.kube.connection import Connection
+    from hami_core.kube.objects import Lease
     from hami_scheduler.notices import Waiting
 
 PATIENCE = 5.0
-"""Seconds for a notice."""
+"""Seconds for a notice, or for our word on the Lease."""
 
 FILTERING_FAILED = "FilteringFailed"
 """The reason of the event about a pod that waits: HAMi's."""
@@ -50,6 +54,15 @@ class Api:
             return writes.read(self.connection, _path(namespace, name), Pod, timeout=timeout)
         except NotFound:
             return None
+
+    def claim(self, lease: Lease, word: str) -> None:
+        """Our word on this Lease. Conflict: it has changed since; so a claim that is late is none."""
+        meta = lease.metadata
+        path = f"{leases(meta.namespace)}/{quote(meta.name, safe='')}"
+        told = {names.EXTENDER: word}
+        self._count(
+            "claim", lambda: writes.annotate(self.connection, path, told, version=meta.resource_version, timeout=PATIENCE)
+        )
 
     def waiting(self, pod: Waiting, text: str, *, event: bool) -> None:
         """Why a pod waits: an annotation, and an event of the same words."""
@@ -92,6 +105,11 @@ class Api:
             self.counted(what, "refused")
             raise
         self.counted(what, "done")
+
+
+def leases(namespace: str) -> str:
+    """The path of a namespace's Leases."""
+    return f"/apis/coordination.k8s.io/v1/namespaces/{quote(namespace, safe='')}/leases"
 
 
 def _path(namespace: str, name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import secrets
 import socket
 import sys
 import time
@@ -25,8 +26,9 @@ from hami_core.serving.server import Address, Server, ending
 from hami_core.serving.tls import CertSwap, Files
 from hami_core.sharing import CoreSettings
 from hami_scheduler import auth, standins
-from hami_scheduler.api import Api
+from hami_scheduler.api import Api, leases
 from hami_scheduler.binder import Binder, Patience
+from hami_scheduler.claiming import Claims
 from hami_scheduler.cluster import Cluster
 from hami_scheduler.following import Follower, Source, Watches
 from hami_scheduler.info import Info
@@ -110,7 +112,8 @@ class Running:
         self.notices = Notices(api, noticing)
         self.record = Record(self.work, self.notices)
         self.lists = Watches(self._lists(scheduler.connection), self._broken)
-        self.follower = Follower(Leadership(identity), self.lists, self._turned)
+        leadership, claims = Leadership(identity, secrets.token_hex(8)), Claims(api.claim, writing, self.record.not_claimed)
+        self.follower = Follower(leadership, self.lists, claims, self._turned)
         self.lease = Watches([self._lease(scheduler.connection, core)], self._broken)
         patience = Patience(answer=own.timeout, arrive=own.timeout)  # by then the API server has given it up, too
         self.binder = Binder(self.cluster, api, writing, self.follower.term, self.notices.told, self.record, patience)
@@ -161,10 +164,9 @@ class Running:
         ]
 
     def _lease(self, connection: Connection, core: CoreSettings) -> Source[Lease]:
-        path = f"/apis/coordination.k8s.io/v1/namespaces/{core.namespace}/leases"
         return Source(
             "lease",
-            _reflector(connection, path, Lease, standins.lease, field=f"metadata.name={core.scheduler_name}"),
+            _reflector(connection, leases(core.namespace), Lease, standins.lease, field=f"metadata.name={core.scheduler_name}"),
             self.follower.lease_listed,
             self.follower.lease_changed,
         )

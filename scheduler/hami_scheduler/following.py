@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from hami_core.kube.objects import Lease
+    from hami_scheduler.claiming import Claims
     from hami_scheduler.leadership import Leadership
 
 T = TypeVar("T")
@@ -203,10 +204,12 @@ class Follower:
         self,
         leadership: Leadership,
         lists: Watches,
+        claims: Claims,
         changed: Callable[[Leadership, Leadership], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._state, self._lists, self._changed, self._clock = leadership, lists, changed, clock
+        self._state, self._lists, self._claims, self._changed, self._clock = leadership, lists, claims, changed, clock
+        self._lease: Lease | None = None
         self._turn = asyncio.Event()
         self._over = False
         self._term = ""
@@ -216,12 +219,19 @@ class Follower:
         """Where we stand."""
         return self._state
 
+    @property
+    def failure(self) -> str:
+        """Why our word is not on the Lease; empty: it is, or is not meant to be."""
+        return self._claims.failure if self._state.phase is Phase.CLAIMING else ""
+
     def term(self) -> str:
         """Of our leadership; empty: we do not lead. Any thread may ask."""
         return self._term
 
     async def opened(self, timeout: float) -> bool:
-        """Whether we lead now, or within so many seconds."""
+        """Whether we lead now, or within so many seconds. For kube-scheduler, which asks whoever is in its place."""
+        if not self._term:
+            self._to(self._state.asked(self._clock()))
         if not self._term and timeout > 0:
             try:
                 async with asyncio.timeout(timeout):
@@ -235,19 +245,24 @@ class Follower:
         self._over, self._term = True, ""
         self._turn.clear()
         self._lists.close()
+        self._claims.want(None)
 
     # --- The Lease's source. ---
 
     def lease_listed(self, leases: list[Lease]) -> None:
         """The Lease as it is; there is at most one of its name. Who does not lead lists now, to be warm."""
-        self._to(self._state.seen(leases[0] if leases else None, self._clock()))
+        self._see(leases[0] if leases else None)
         if self._state.phase is Phase.STANDBY and not self._lists.begun:
             self._lists.begin()
 
     def lease_changed(self, batch: list[tuple[str, Lease]]) -> None:
         """Each counts: between two Leases of one term another may have led, if it was deleted meanwhile."""
         for event, lease in batch:
-            self._to(self._state.seen(None if event == "DELETED" else lease, self._clock()))
+            self._see(None if event == "DELETED" else lease)
+
+    def _see(self, lease: Lease | None) -> None:
+        self._lease = lease
+        self._to(self._state.seen(lease, self._clock()))
 
     # --- Transitions. ---
 
@@ -260,6 +275,7 @@ class Follower:
             self._turn.set()
         else:
             self._turn.clear()
+        self._claims.want(self._lease if new.phase is Phase.CLAIMING else None, new.word)
         if new.phase is not old.phase or new.term != old.term:
             self._changed(old, new)
             self._act()

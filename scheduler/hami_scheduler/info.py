@@ -65,11 +65,15 @@ class Info:
         return Answer(orjson.dumps({"dead": dead}), 500 if dead else 200)
 
     async def readyz(self, _: bytes) -> Answer:
-        """Whether the lists are complete. A standby is ready too: a Deployment waits for it, and leading is no readiness."""
+        """Whether the lists are complete. A standby is ready too: a Deployment waits for it, and leading is no readiness.
+
+        Who is superseded is not: it stands where another one answers.
+        """
         state = self._follower.state
         ready = self._lists.complete and state.phase in {Phase.STANDBY, Phase.LEADING}
         watches = {one.name: {"synced": one.synced, "silent": one.silent, "failure": one.failure} for one in self._health()}
-        told = {"ready": ready, "phase": state.phase.value, "term": state.term, "holder": state.holder, "watches": watches}
+        stands = {"ready": ready, "phase": state.phase.value, "term": state.term, "holder": state.holder}
+        told = {**stands, "failure": self._follower.failure, "watches": watches}
         return Answer(orjson.dumps(told), 200 if ready else 503)
 
     async def explain(self, body: bytes) -> Answer:

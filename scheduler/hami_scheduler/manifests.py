@@ -66,7 +66,7 @@ def _rules() -> list[Document]:
 
 
 def _lease_rules(lease: str) -> list[Document]:
-    """Of kube-scheduler, which writes the Lease, and of the extender, which follows it."""
+    """Of kube-scheduler, which writes the Lease, and of the extender, which follows it and puts its word on it."""
     leases = ["coordination.k8s.io"], ["leases"]
     own = {**_rule(*leases, ["get", "list", "watch", "update", "patch"]), "resourceNames": [lease]}
     return [_rule(*leases, ["create"]), own]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from hami_scheduler import asked
+from hami_scheduler.leadership import Phase
 from hami_scheduler.protocol import cut
 
 if TYPE_CHECKING:
@@ -96,6 +97,12 @@ class Record:
             self.notices.clear()
         facts = {"phase": new.phase.value, "term": new.term, "holder": new.holder}
         _log.info("leadership", extra={**facts, "was": old.phase.value})
+        if new.phase is Phase.SUPERSEDED:
+            _log.warning("superseded: another extender has put its word on the Lease of our kube-scheduler", extra=facts)
+
+    def not_claimed(self, error: str) -> None:
+        """Our word is not on the Lease. Said once for each reason: it is tried again with every Lease that is seen."""
+        _log.warning("not claimed", extra={"error": error})
 
 
 def _pod(pod: Mapping[str, Any]) -> dict[str, str]:

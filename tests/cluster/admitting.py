@@ -75,12 +75,12 @@ def _given(user: str) -> dict[str, Any]:
     }
 
 
-def lease(holder: str, transitions: int) -> dict[str, Any]:
-    """kube-scheduler's record of who leads."""
+def lease(holder: str, transitions: int, word: str) -> dict[str, Any]:
+    """kube-scheduler's record of who leads, with the word of the extender beside it."""
     return {
         "apiVersion": "coordination.k8s.io/v1",
         "kind": "Lease",
-        "metadata": {"name": LEASE, "namespace": OURS},
+        "metadata": {"name": LEASE, "namespace": OURS, "annotations": {names.EXTENDER: word}},
         "spec": {"holderIdentity": holder, "leaseTransitions": transitions},
     }
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from hami_core.testing.cluster import ControlPlane
     from hami_core.testing.cluster.api import Api
 
-HOLDER, TERM = "here_1", "here_1/7"
+HOLDER, WORD, TERM = "here_1", "a1", "here_1/7/a1"
 GRANT, VISIBLE = names.grant_key("main"), names.visible_key("nvidia", "main")
 PODS = "/api/v1/namespaces/team/pods"
 NODE = "node-1"
@@ -49,7 +49,7 @@ def plane() -> Iterator[ControlPlane]:
 
 def begin(plane: ControlPlane) -> None:
     plane.make_namespace("team")
-    plane.apply(lease(HOLDER, 7))
+    plane.apply(lease(HOLDER, 7, WORD))
     plane.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE}})
     editor, scheduler = plane.api(EDITOR), plane.api(SCHEDULER)
     wait_for(lambda: refused(editor, new(annotations={GRANT: "all"})), "guarded")
@@ -102,7 +102,7 @@ MORE: Mapping[str, dict[str, Any]] = {
     "has a device of another kind": written(annotations={names.visible_key("mock", "main"): "0"}),
     "removes his grant": written(annotations={GRANT: None}),
     "adds a grant": written(annotations={names.grant_key("other"): "x"}),
-    "says another term": written(annotations={names.TERM: "here_1/8"}),
+    "says another term": written(annotations={names.TERM: "here_1/8/a1"}),
     "says why he waits": written(annotations={names.WAITING: "no"}),
     "removes the label": written(labels={names.PREPARED: None}),
     "changes the label": written(labels={names.PREPARED: "false"}),
@@ -222,7 +222,9 @@ def test_a_stranger_binds_what_asks_for_nothing(plane: ControlPlane) -> None:
 # --- The fence --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("said", ["", "here_1/6", "here_1/8", "there_1/7", "here_1", "/7"])
+@pytest.mark.parametrize(
+    "said", ["", "here_1/6/a1", "here_1/8/a1", "there_1/7/a1", "here_1/7/b2", "here_1/7/", "here_1/7", "/7/a1"]
+)
 def test_a_scheduler_that_does_not_lead_binds_nothing(plane: ControlPlane, said: str) -> None:
     name = plane.api(EDITOR).create(PODS, new())["metadata"]["name"]
 
@@ -237,13 +239,40 @@ def test_when_the_lead_changes_the_old_leader_binds_nothing_more(plane: ControlP
     assert refused_binding(scheduler, name, {names.TERM: TERM}) == ""
 
     try:
-        plane.apply(lease("there_2", 8))
+        plane.apply(lease("there_2", 8, WORD))
         wait_for(lambda: refused_binding(scheduler, name, {names.TERM: TERM}), "fenced")
-        assert refused_binding(scheduler, name, {names.TERM: "there_2/8"}) == ""
+        assert refused_binding(scheduler, name, {names.TERM: "there_2/8/a1"}) == ""
         plane.kubectl("delete", "lease", f"-n={OURS}", LEASE)
-        wait_for(lambda: refused_binding(scheduler, name, {names.TERM: "there_2/8"}), "fenced without a Lease")
+        wait_for(lambda: refused_binding(scheduler, name, {names.TERM: "there_2/8/a1"}), "fenced without a Lease")
     finally:
-        plane.apply(lease(HOLDER, 7))
+        plane.apply(lease(HOLDER, 7, WORD))
+        wait_for(lambda: not refused_binding(scheduler, name, {names.TERM: TERM}), "open again")
+
+
+def test_when_another_extender_leads_beside_the_same_holder_the_former_binds_nothing_more(plane: ControlPlane) -> None:
+    name = plane.api(EDITOR).create(PODS, new())["metadata"]["name"]
+    scheduler = plane.api(SCHEDULER)
+
+    try:
+        plane.apply(lease(HOLDER, 7, "b2"))
+        wait_for(lambda: refused_binding(scheduler, name, {names.TERM: TERM}), "fenced")
+        assert refused_binding(scheduler, name, {names.TERM: "here_1/7/b2"}) == ""
+    finally:
+        plane.apply(lease(HOLDER, 7, WORD))
+        wait_for(lambda: not refused_binding(scheduler, name, {names.TERM: TERM}), "open again")
+
+
+@pytest.mark.parametrize("said", ["here_1/7/", "here_1/7", "/7/a1", ""])
+def test_while_no_extender_has_put_its_word_on_the_lease_nobody_binds(plane: ControlPlane, said: str) -> None:
+    name = plane.api(EDITOR).create(PODS, new())["metadata"]["name"]
+    scheduler = plane.api(SCHEDULER)
+
+    try:
+        plane.apply(lease(HOLDER, 7, ""))
+        wait_for(lambda: refused_binding(scheduler, name, {names.TERM: TERM}), "fenced")
+        assert "the scheduler that leads is nobody" in refused_binding(scheduler, name, {GRANT: "all", names.TERM: said})
+    finally:
+        plane.apply(lease(HOLDER, 7, WORD))
         wait_for(lambda: not refused_binding(scheduler, name, {names.TERM: TERM}), "open again")
 
 

@@ -159,6 +159,16 @@ def test_annotations_are_set_and_removed_and_others_stay(connection: Connection,
     assert annotations == {"hami.test/b": "2", "hami.test/c": "3"}
 
 
+def test_an_annotation_for_one_version_is_refused_by_the_next(connection: Connection, namespace: str) -> None:
+    version = make_pod(connection, namespace, "p").metadata.resource_version
+
+    writes.annotate(connection, pods(namespace, "p"), {"hami.test/a": "1"}, version=version)
+    with pytest.raises(Conflict, match="has been modified"):
+        writes.annotate(connection, pods(namespace, "p"), {"hami.test/a": "2"}, version=version)
+
+    assert writes.read(connection, pods(namespace, "p"), Pod).metadata.annotations == {"hami.test/a": "1"}
+
+
 def test_an_event_that_is_seen_again_is_one_event(control_plane: ControlPlane, connection: Connection, namespace: str) -> None:
     pod = make_pod(connection, namespace, "p")
     about = {"kind": "Pod", "apiVersion": "v1", "namespace": namespace, "name": "p", "uid": pod.metadata.uid}

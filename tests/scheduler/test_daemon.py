@@ -18,6 +18,7 @@ from hami_core.kube.objects import Meta, Pod
 from hami_scheduler import daemon
 from hami_scheduler.daemon import DEPTH
 from tests.scheduler.daemons import at, configuration
+from tests.scheduler.test_leadership import a_lease
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -49,6 +50,40 @@ def test_a_process_whose_api_server_is_gone_is_alive_and_not_ready_and_says_why(
 
     assert (alive, ready) == (200, 503)
     assert json.loads(body)["watches"]["lease"]["failure"] == "API server: gone"
+
+
+def test_a_process_whose_word_does_not_get_on_the_lease_says_why() -> None:
+    async def act(running: Running) -> Any:
+        running.follower.lease_listed([a_lease(word="")])
+        async with asyncio.timeout(5):
+            while not running.follower.failure:
+                await asyncio.sleep(0.01)
+        return await asked(running, "/readyz", info=True)
+
+    ready, body = at({"scheduler.identity": "gpu-1"}, act)
+
+    assert (ready, json.loads(body)["phase"], json.loads(body)["failure"]) == (503, "claiming", "API server: gone")
+
+
+def test_a_process_that_is_superseded_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    async def act(running: Running) -> Any:
+        running.follower.lease_listed([a_lease(word="")])
+        running.follower.lease_changed([("MODIFIED", a_lease(word=running.follower.state.word))])
+        running.lists.complete = True
+        running.follower.lease_changed([("MODIFIED", a_lease(word="another"))])
+        return await asked(running, "/readyz", info=True)
+
+    ready, body = at({"scheduler.identity": "gpu-1"}, act)
+
+    assert (ready, json.loads(body)["phase"]) == (503, "superseded")
+    assert [one.levelname for one in caplog.records if one.message.startswith("superseded: another extender")] == ["WARNING"]
+
+
+def test_two_processes_have_two_words() -> None:
+    async def act(running: Running) -> str:
+        return running.follower.state.process
+
+    assert at({}, act) != at({}, act)
 
 
 def test_metrics_are_there_from_the_first_moment() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from hami_scheduler.claiming import Claims
 from hami_scheduler.following import Follower, Source, Watches
 from hami_scheduler.leadership import Leadership, Phase
-from tests.scheduler.test_leadership import OURS, THEIRS, a_lease
+from tests.scheduler.test_leadership import AGAIN, MINE, OURS, PROCESS, THEIRS, YOURS, a_lease
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -48,13 +50,18 @@ class Case:
     taken: list[tuple[str, Any]] = field(factory=list)
     faults: list[Exception] = field(factory=list)
     phases: list[Phase] = field(factory=list)
+    claimed: list[tuple[Lease, str]] = field(factory=list)
+    refusals: list[str] = field(factory=list)
+    threads: ThreadPoolExecutor = field(factory=lambda: ThreadPoolExecutor(1))
+    rest: float = 0.0
     watches: Watches = field(init=False)
     follower: Follower = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.watches = Watches([self.source("pods"), self.source("nodes")], self.faults.append)
-        leadership = Leadership("gpu-1", grace=self.grace)
-        self.follower = Follower(leadership, self.watches, lambda _, new: self.phases.append(new.phase))
+        leadership = Leadership("gpu-1", PROCESS, grace=self.grace, rest=self.rest)
+        claims = Claims(lambda lease, word: self.claimed.append((lease, word)), self.threads, self.refusals.append)
+        self.follower = Follower(leadership, self.watches, claims, lambda _, new: self.phases.append(new.phase))
 
     def source(self, name: str) -> Source[Any]:
         def reflector(sink: Any) -> Standin:
@@ -69,9 +76,11 @@ class Case:
         return Source(name, reflector, take, take)
 
     async def leads(self) -> None:
-        """Through grace and lists to leading."""
+        """Through claim, grace and lists to leading."""
         before = len(self.made["pods"])
-        self.follower.lease_listed([a_lease()])
+        if self.follower.state.phase is not Phase.CLAIMING:
+            self.follower.lease_listed([a_lease(word=YOURS)])
+        self.follower.lease_changed([("MODIFIED", a_lease(word=self.follower.state.word))])
         await until(lambda: len(self.made["pods"]) > before)
         for standins in self.made.values():
             standins[-1].sink.replaced([])
@@ -90,6 +99,7 @@ def run(act: Callable[[Case], Coroutine[Any, Any, Any]], case: Case | None = Non
     async def acting() -> None:
         await act(case)
         case.watches.close()
+        case.threads.shutdown()
 
     asyncio.run(acting())
     return case
@@ -97,7 +107,8 @@ def run(act: Callable[[Case], Coroutine[Any, Any, Any]], case: Case | None = Non
 
 def test_who_is_named_leads_when_lists_that_were_begun_after_the_grace_are_complete() -> None:
     async def act(case: Case) -> None:
-        case.follower.lease_listed([a_lease()])
+        case.follower.lease_listed([a_lease(word=None)])
+        case.follower.lease_changed([("MODIFIED", a_lease())])
         assert (case.follower.term(), case.made["pods"]) == ("", [])
         await until(lambda: case.made["nodes"])
         case.made["pods"][0].sink.replaced(["p"])
@@ -105,11 +116,11 @@ def test_who_is_named_leads_when_lists_that_were_begun_after_the_grace_are_compl
         assert not case.follower.state.leading
         case.made["nodes"][0].sink.replaced(["n"])
         assert await case.follower.opened(5)
-        assert case.follower.term() == f"{OURS}/0"
+        assert case.follower.term() == f"{OURS}/0/{MINE}"
 
     case = run(act)
 
-    assert case.phases == [Phase.GRACE, Phase.LISTING, Phase.LEADING]
+    assert case.phases == [Phase.CLAIMING, Phase.GRACE, Phase.LISTING, Phase.LEADING]
     assert case.taken == [("pods", ["p"]), ("nodes", ["n"])]
 
 
@@ -228,4 +239,58 @@ def test_who_led_between_two_leases_of_one_term_is_not_passed_over() -> None:
         case.follower.lease_changed([("DELETED", a_lease(THEIRS, 0)), ("ADDED", a_lease())])
         assert case.follower.term() == ""
 
-    assert run(act).phases[-2:] == [Phase.STANDBY, Phase.GRACE]
+    assert run(act).phases[-2:] == [Phase.STANDBY, Phase.CLAIMING]
+
+
+# --- Our word on the Lease. ---
+
+
+def test_who_is_named_puts_its_word_on_the_lease_once_and_lists_when_the_lease_shows_it() -> None:
+    async def act(case: Case) -> None:
+        named = a_lease(word=YOURS)
+        case.follower.lease_listed([a_lease(THEIRS, word=YOURS)])
+        before = len(case.made["pods"])
+        case.follower.lease_changed([("MODIFIED", named)])
+        await until(lambda: case.claimed == [(named, MINE)])
+        assert (case.follower.state.phase, len(case.made["pods"])) == (Phase.CLAIMING, before)
+        case.follower.lease_changed([("MODIFIED", a_lease())])
+        await until(lambda: len(case.made["pods"]) > before)
+        case.follower.lease_changed([("MODIFIED", a_lease())])
+
+    case = run(act)
+
+    assert (case.phases, len(case.claimed)) == ([Phase.CLAIMING, Phase.GRACE, Phase.LISTING], 1)
+
+
+def test_who_is_superseded_closes_the_gate_and_leaves_the_lease_alone() -> None:
+    async def act(case: Case) -> None:
+        await case.leads()
+        before = len(case.claimed)
+        case.follower.lease_changed([("MODIFIED", a_lease(word=YOURS)), ("MODIFIED", a_lease(word=YOURS))])
+        assert (case.follower.term(), await case.follower.opened(0)) == ("", False)
+        assert (case.follower.state.phase, len(case.claimed)) == (Phase.SUPERSEDED, before)
+
+    run(act, Case(rest=60.0))
+
+
+def test_who_is_superseded_and_asked_by_kube_scheduler_takes_the_lead_back() -> None:
+    async def act(case: Case) -> None:
+        await case.leads()
+        taken = a_lease(word=YOURS)
+        case.follower.lease_changed([("MODIFIED", taken)])
+        asked = asyncio.create_task(case.follower.opened(5))
+        await until(lambda: (taken, AGAIN) in case.claimed)
+        await case.leads()
+        assert await asked
+
+    run(act)
+
+
+def test_who_has_given_up_claims_nothing() -> None:
+    async def act(case: Case) -> None:
+        case.follower.lease_listed([a_lease(THEIRS)])
+        case.follower.give_up()
+        case.follower.lease_changed([("MODIFIED", a_lease(word=YOURS))])
+        assert not await case.follower.opened(0.01)
+
+    assert run(act).claimed == []

@@ -65,7 +65,7 @@ def test_a_quota_that_cannot_be_decoded_allows_nothing() -> None:
 
 
 def test_a_lease_that_cannot_be_decoded_is_nobodys() -> None:
-    leadership = Leadership("gpu-1").seen(standins.lease(raw("hami-scheduler"), FAULT), 0)
+    leadership = Leadership("gpu-1", "mine").seen(standins.lease(raw("hami-scheduler"), FAULT), 0)
 
     assert (leadership.phase, leadership.holder) == (Phase.STANDBY, "")
 

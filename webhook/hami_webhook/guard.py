@@ -5,8 +5,9 @@ by whatever door: a pod with its subresources, a Binding, whose annotations beco
 nobody's: it has no grant yet. An update that changes no annotation is not looked at closely: a kubelet's status costs nothing.
 
 *Fence*: a Binding of the scheduler that grants something names the leadership under which that was granted, which must be the
-Lease's. A leader that was deposed and does not know it grants nothing. kube-scheduler's own Bindings, of pods that ask for no
-share, carry nothing of ours and pass.
+Lease's: its holder, its transitions, and the word of the extender process that leads beside that holder. A leader that was
+deposed and does not know it grants nothing, nor does what a dead process has left on its way. kube-scheduler's own Bindings, of
+pods that ask for no share, carry nothing of ours and pass.
 """
 
 from __future__ import annotations
@@ -92,7 +93,11 @@ def fence(catalogue: Catalogue, users: Sequence[str]) -> dict[str, Any]:
     variables = {
         "said": f"object.metadata.?annotations[?{json.dumps(names.TERM)}].orValue('')",
         "holder": "params.spec.?holderIdentity.orValue('')",
-        "term": "variables.holder + '/' + string(params.spec.?leaseTransitions.orValue(0))",
+        "word": f"params.metadata.?annotations[?{json.dumps(names.EXTENDER)}].orValue('')",
+        "term": (
+            "variables.holder == '' || variables.word == '' ? ''"
+            " : variables.holder + '/' + string(params.spec.?leaseTransitions.orValue(0)) + '/' + variables.word"
+        ),
     }
     policy = _policy(
         FENCE,
@@ -102,10 +107,10 @@ def fence(catalogue: Catalogue, users: Sequence[str]) -> dict[str, Any]:
             "grants": f"{_ANNOTATIONS}.exists(key, {_is_ours(catalogue)})",
         },
         variables=variables,
-        expression="variables.holder != '' && variables.said == variables.term",
+        expression="variables.term != '' && variables.said == variables.term",
         message=(
             f"'{names.TERM}: ' + (variables.said == '' ? 'missing' : variables.said) + ': the scheduler that leads is '"
-            " + (variables.holder == '' ? 'nobody' : variables.term) + ', and only it binds'"
+            " + (variables.term == '' ? 'nobody' : variables.term) + ', and only it binds'"
         ),
     )
     policy["spec"]["paramKind"] = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"}
