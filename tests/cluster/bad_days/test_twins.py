@@ -12,27 +12,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hami_core import names
-from hami_core.testing.cluster import ControlPlane
 from tests.cluster.faults.mischief import Hold
 from tests.cluster.faults.proxy import Proxy
-from tests.cluster.faults.scene import CLEAN, OURS, Behind, Scene, installed, pair, scene, upstream
+from tests.cluster.faults.scene import CLEAN, OURS, Behind, Scene, pair, scene, upstream
 from tests.cluster.scheduling import CORES, GPU, a_pod, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hami_core.testing.cluster import ControlPlane
     from hami_core.testing.cluster.nodes import Simulated
 
 _NUMBERS = count(1)
 WHOLE = {GPU: 1, CORES: 100}
-
-
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    """With our rights and policies."""
-    with ControlPlane() as plane:
-        installed(plane)
-        yield plane
 
 
 @pytest.fixture
