@@ -1,12 +1,11 @@
 """Two extenders beside one kube-scheduler that lives on: a killed one whose last write is under way, and one too many.
 
-Both stand under the same Lease, so that it is not the Lease alone that tells them apart.
+Lease, holder and transitions are the same for both: what tells them apart is the word that each puts on the Lease.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,32 +13,26 @@ import pytest
 from hami_core import names
 from tests.cluster.faults.mischief import Hold
 from tests.cluster.faults.proxy import Proxy
-from tests.cluster.faults.scene import CLEAN, OURS, Behind, Scene, pair, scene, upstream
+from tests.cluster.faults.scene import CLEAN, OURS, Behind, Scene, pair, upstream
 from tests.cluster.scheduling import CORES, GPU, a_pod, wait_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from hami_core.testing.cluster import ControlPlane
-    from hami_core.testing.cluster.nodes import Simulated
 
-_NUMBERS = count(1)
-WHOLE = {GPU: 1, CORES: 100}
+WHOLE = {GPU: 2, CORES: 100}
 
 
 @pytest.fixture
-def world(plane: ControlPlane, simulated: Simulated) -> Iterator[Scene]:
-    """One device: room for one of our shares."""
-    namespace = f"twins-{next(_NUMBERS)}"
-    plane.make_namespace(namespace)
-    with scene(plane, simulated, namespace) as made:
-        made.add_nodes(1, devices=1)
-        yield made
+def node_count() -> int:
+    """Room for one of our shares: all devices there are."""
+    return 1
 
 
 @pytest.fixture
 def one(plane: ControlPlane) -> Iterator[Behind]:
-    """A pair; its kube-scheduler lives through all of this."""
+    """A pair of the test's own; its kube-scheduler lives through all of this."""
     with pair(plane) as one:
         yield one
 
