@@ -35,6 +35,7 @@ PLAIN, NOTHING, OURS, ALONE = (
 )
 SHARE = {GPU: 1, MEMORY: 3000, CORES: 30}
 HOST = "bench"
+ANSWERED = b'"ResponseComplete"'
 SECONDS = 900.0
 
 
@@ -148,4 +149,4 @@ def _configuration(pair: Pair) -> dict[str, Any]:
 def _lines(log: Path, namespace: str) -> Iterator[bytes]:
     needle = f"/namespaces/{namespace}/pods/".encode()
     with log.open("rb") as lines:
-        yield from (line for line in lines if needle in line and b"/binding" in line)
+        yield from (line for line in lines if needle in line and b"/binding" in line and ANSWERED in line)

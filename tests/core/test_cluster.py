@@ -133,6 +133,7 @@ def line(**more: object) -> bytes:
         "user": {"username": "u"},
         "verb": "create",
         "requestURI": "/api/v1/pods",
+        "auditID": "0",
         "stage": "ResponseComplete",
         "requestReceivedTimestamp": "2026-01-01T00:00:00.000000Z",
         "stageTimestamp": "2026-01-01T00:00:00.000001Z",
@@ -154,6 +155,16 @@ def test_a_line_that_is_not_whole_yet_is_left_for_the_next_time(tmp_path: Path) 
     (tmp_path / "log").write_bytes(whole + whole[:20])
 
     assert [entry.writes for entry in audit.entries(tmp_path / "log")] == [False]
+
+
+def test_a_request_that_a_killed_server_never_answered_is_no_entry_and_not_forgotten(tmp_path: Path) -> None:
+    came = {"stage": "RequestReceived", "objectRef": {"name": "p"}}
+    answered = line(auditID="1", **came) + line(auditID="1", verb="watch")
+    cut_off = line(auditID="2", **came)
+    (tmp_path / "log").write_bytes(answered + cut_off + b'{"half of a li' + line(auditID="3"))
+
+    assert [entry.verb for entry in audit.entries(tmp_path / "log")] == ["watch"]
+    assert [entry.name for entry in audit.unanswered(tmp_path / "log")] == ["p"]
 
 
 def test_before_the_first_request_there_are_no_entries(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
-"""The API server's audit log: who asked it for what, and what it answered. One JSON object a line."""
+"""The API server's audit log: who asked it for what, and what it answered. One JSON object a line.
+
+A server that is killed leaves requests without an answer, and perhaps half a line.
+"""
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
 
 @frozen
 class Entry:
-    """One request that was answered. ``body``: what was sent, where the policy says that bodies are kept."""
+    """One request; answered, but for those of ``unanswered``. ``body``: what was sent, where the policy keeps bodies."""
 
     user: str
     verb: str  # create, update, patch, delete, get, list, watch
@@ -37,14 +41,33 @@ class Entry:
         return self.verb not in {"get", "list", "watch"}
 
 
+RECEIVED = "RequestReceived"
+
+
 def entries(log: Path) -> Iterator[Entry]:
     """Every entry so far, in the order of the log. A last line that is not whole yet is left for the next time."""
+    return (_entry(raw) for raw in _lines(log) if raw["stage"] != RECEIVED)
+
+
+def unanswered(log: Path) -> list[Entry]:
+    """Requests that came in and have no answer so far, without bodies; of those alone that the policy notes as they come."""
+    open_: dict[str, Mapping[str, Any]] = {}
+    for raw in _lines(log):
+        if raw["stage"] == RECEIVED:
+            open_[raw["auditID"]] = raw
+        else:
+            open_.pop(raw["auditID"], None)
+    return [_entry(raw) for raw in open_.values()]
+
+
+def _lines(log: Path) -> Iterator[Mapping[str, Any]]:
     if not log.exists():
         return
     with log.open("rb") as lines:
         for line in lines:
             if line.endswith(b"\n"):
-                yield _entry(json.loads(line))
+                with suppress(ValueError):  # a killed server's half, and what the next one wrote behind it
+                    yield json.loads(line)
 
 
 def _entry(raw: Mapping[str, Any]) -> Entry:

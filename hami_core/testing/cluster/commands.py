@@ -21,17 +21,18 @@ LONG = 100 << 10  # MiB of log before it is turned over: never, as readers follo
 AUDIT_POLICY_FILE, AUDIT_LOG = "audit-policy.yaml", "audit.log"
 ADMIN, ADMINS = "admin", "system:masters"
 
-# Bodies where they tell what was decided about a pod; elsewhere who did what to which object.
+# Bodies where they tell what was decided about a pod; elsewhere who did what to which object. Bindings also when they come in:
+# a server that is killed has carried out some whose answer it did not live to write down.
+_ANSWERED = {"omitStages": ["RequestReceived"]}
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
-    "omitStages": ["RequestReceived"],
     "rules": [
         {"level": "Request", "verbs": ["create"], "resources": [{"group": "", "resources": ["pods/binding"]}]},
-        {"level": "Request", "verbs": ["patch", "update"], "resources": [{"group": "", "resources": ["pods"]}]},
-        {"level": "RequestResponse", "verbs": ["create"], "resources": [{"group": "", "resources": ["pods"]}]},
+        {"level": "Request", "verbs": ["patch", "update"], "resources": [{"group": "", "resources": ["pods"]}], **_ANSWERED},
+        {"level": "RequestResponse", "verbs": ["create"], "resources": [{"group": "", "resources": ["pods"]}], **_ANSWERED},
         {"level": "None", "nonResourceURLs": ["/healthz*", "/readyz*", "/livez*", "/openapi/*", "/api*", "/version"]},
-        {"level": "Metadata"},
+        {"level": "Metadata", **_ANSWERED},
     ],
 }
 

@@ -284,6 +284,10 @@ class ControlPlane:
         """The entries of the audit log so far."""
         return audit.entries(self.audit_log)
 
+    def unanswered(self) -> list[Entry]:
+        """Bindings that came in and have no answer: on their way, or of an API server that was killed meanwhile."""
+        return audit.unanswered(self.audit_log)
+
     def _write(self, name: str, content: Mapping[str, Any]) -> Path:
         path = self.folder / name
         path.write_text(yaml.safe_dump(dict(content), sort_keys=False))

@@ -199,12 +199,14 @@ class Scene:
                 leaking = tuple(self._leaks(leader))
         log = [one for one in self.plane.audited() if one.namespace == self.namespace]
         bindings = list(history.bindings(log))
+        cut_off = {(one.namespace, one.name) for one in self.plane.unanswered()}  # nobody knows what these said
+        told = [pod for pod in pods if (pod["metadata"]["namespace"], pod["metadata"]["name"]) not in cut_off]
         there = self.recorder.there()
         doubles = (
             *audit.replay(self.recorder.steps(), there),
             *audit.replay(history.steps(log), there),
             *audit.doubles(bindings),
-            *audit.unfounded(pods, bindings, USER),
+            *audit.unfounded(told, bindings, USER),
             *history.unreadable(pods),
         )
         return Verdict(doubles, leaking, tuple(audit.stuck(self.pods())))
