@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from pluggy import HookCaller, HookRelay
 
-    from hami_core.model import Capacity, DeviceInventory, Fit, Grant, Kind, Mask, Pod, Request, Share, Splitting
+    from hami_core.model import Capacity, Fit, Grant, Kind, Mask, Pod, Request, Share, Splitting
     from hami_core.plugins import Catalogue
     from hami_core.settings import Settings
     from hami_core.table import NodeTable
@@ -40,7 +40,7 @@ MOST = 64
 FITS = np.int8(Reason.FITS)
 _LAST = np.int8(127)  # above every reason
 _NOBODY: Mapping[str, Collection[str]] = {}
-WITHOUT_ARRAYS = frozenset(("hami_parse", "hami_split", "hami_grant"))  # hooks whose answers are looked at, all plain values
+WITHOUT_ARRAYS = frozenset(("hami_parse", "hami_grant"))  # hooks whose answers are looked at, all plain values
 
 
 @frozen
@@ -121,19 +121,6 @@ def _servable(asked: Ask) -> Ask:
         hint = f"no plugin that is loaded splits {asked.kind.name} devices in this way; without the annotation {brought} serves"
         raise ValidationError(key, ", ".join(words), hint, "the pod's annotations")
     return asked
-
-
-def offered(hook: HookRelay, catalogue: Catalogue, settings: Settings, inventory: DeviceInventory) -> NodeDevices:
-    """What a node has to publish of one kind: its devices, cut in every way that the kind knows."""
-    kind = catalogue.kind(inventory.kind)
-    capacities = (
-        (
-            splitting.name,
-            tuple(_answer(hook.hami_split, kind=kind, splitting=splitting, inventory=inventory, settings=settings)),
-        )
-        for splitting in catalogue.splittings[kind.name]
-    )
-    return NodeDevices(inventory, tuple(capacities))
 
 
 def tables(

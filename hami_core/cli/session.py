@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hami_core.local.state import Folder
     from hami_core.plugins import Catalogue, Failure, Plugins
     from hami_core.settings import Settings
+    from hami_core.site import Site
 
 
 DEBUG = "hami.debug"  # key of click's notes on one invocation
@@ -63,10 +64,22 @@ class Session:
         from hami_core.local import host, state
 
         drivers = partial(Drivers, meanwhile=self._import_meanwhile)
-        opened = host.open_host(self.plugins, self._layers, self._machine, state.root(), drivers)
+        opened = host.asked(self.site, state.root(), drivers)
         for failure in opened.failures:
             tell(failure)
         return opened
+
+    @cached_property
+    def site(self) -> Site:
+        """The machine to work on, before its drivers are asked."""
+        return self.site_of("")
+
+    def site_of(self, node: str) -> Site:
+        """The same as the node of this name: entries of ``nodes`` are for it. Empty: by its own name."""
+        from hami_core import site
+        from hami_core.local import state
+
+        return site.settle(self.plugins, self._layers, self._machine, state.root(), node)
 
     @property
     def machine(self) -> str | None:
@@ -76,17 +89,18 @@ class Session:
     @cached_property
     def folder(self) -> Folder:
         """The state of the machine to work on. Asks no driver, so it is there also when that hangs."""
-        from hami_core.local import host, state
+        from hami_core import site
+        from hami_core.local import state
 
         root = state.root()
-        return state.folder(root, host.set_up(self.plugins, self._machine, root).name if self._machine else state.HOST)
+        return state.folder(root, site.set_up(self.plugins, self._machine, root).name if self._machine else site.HOST)
 
     @cached_property
     def settings(self) -> Settings:
-        """The settings in force. Asks no driver, unless a simulated machine has settings to add."""
+        """The settings in force. Asks no driver, and touches no file unless a simulated machine has settings to add."""
         if self._machine:
-            return self.host.settings
-        from hami_core.local.host import this_node
+            return self.site.settings
+        from hami_core.site import this_node
 
         return settings.resolve(plugins.settings_classes(self.plugins), self._layers, this_node())
 

@@ -26,8 +26,6 @@ from hami_core.errors import StateError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-HOST = "host"
-
 
 @frozen
 class Folder:

@@ -11,7 +11,7 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hami_core import decision, hookimpl, plugins, requests
+from hami_core import decision, hookimpl, plugins, requests, site
 from hami_core.errors import PluginError, ValidationError
 from hami_core.ledger import Ledger
 from hami_core.model import (
@@ -56,7 +56,7 @@ class World:
         self.catalogue = plugins.catalogue(self.plugins, DEFAULTS)
         published = {
             node: {
-                kind: decision.offered(self.hook, self.catalogue, DEFAULTS, an_inventory(*devices, kind=kind))
+                kind: site.offered(self.plugins, self.catalogue, DEFAULTS, an_inventory(*devices, kind=kind))
                 for kind, devices in kinds.items()
             }
             for node, kinds in nodes.items()
@@ -319,7 +319,7 @@ def test_a_splitting_that_nobody_brings_is_refused_by_its_key() -> None:
 def test_the_links_of_an_inventory_and_the_cordons_of_a_node_are_in_its_table() -> None:
     world = two_nodes()
     found = evolve(an_inventory(a_device(0), a_device(1)), links=(Link("d0", "d1", "wire", score=7),))
-    offered = decision.offered(world.hook, world.catalogue, DEFAULTS, found)
+    offered = site.offered(world.plugins, world.catalogue, DEFAULTS, found)
 
     built = decision.tables(world.catalogue, {"n0": {"acme": offered}, "n1": {}}, {"n0": {"d1"}})["acme", SHARE]
 

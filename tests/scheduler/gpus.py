@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hami_core import decision, names, plugins, settings, wire
+from hami_core import names, plugins, settings, site, wire
 from hami_core.kube.objects import Meta, Node
 from hami_core.model import Device, DeviceInventory
 from hami_scheduler.cluster import Cluster
@@ -40,7 +40,7 @@ def _node(
     cordoned: Mapping[str, str],
 ) -> Node:
     devices = [Device(f"GPU-{name}-{index}", index, model, memory) for index, (model, memory) in enumerate(gpus)]
-    offered = decision.offered(loaded.hook, catalogue, found, DeviceInventory("nvidia", tuple(devices)))
+    offered = site.offered(loaded, catalogue, found, DeviceInventory("nvidia", tuple(devices)))
     own = {names.inventory_key("nvidia"): wire.encode(offered)}
     if name in cordoned:
         own[names.DEVICE_CORDON] = cordoned[name]

@@ -13,7 +13,7 @@ from uuid import NAMESPACE_DNS, uuid5
 
 from attrs import evolve, field, frozen
 
-from hami_core import decision, names, plugins, settings, wire
+from hami_core import names, plugins, settings, site, wire
 from hami_core.errors import UserError
 from hami_core.model import Device, DeviceInventory
 
@@ -123,7 +123,7 @@ class Simulated:
 
     @lru_cache(maxsize=64)  # noqa: B019  # lives as long as a test's control plane
     def _offered(self, inventory: DeviceInventory) -> tuple[str, int]:
-        offered = decision.offered(self.plugins.hook, self.catalogue, self.settings, inventory)
+        offered = site.offered(self.plugins, self.catalogue, self.settings, inventory)
         tokens = sum(one.slots for _, capacities in offered.capacities for one in capacities if one.healthy)
         return wire.encode(offered), tokens
 
