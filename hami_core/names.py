@@ -45,6 +45,26 @@ def inventory_key(kind: str) -> str:
     return f"devices.hami.io/{kind}"
 
 
+def kind_of_inventory(key: str) -> str:
+    """The kind that such an annotation is about; empty: it is none."""
+    prefix, _, kind = key.partition("/")
+    return kind if f"{prefix}/" == inventory_key("") else ""
+
+
+DEVICE_LABELS: Final = ("count", "memory", "model")  # of a node's devices of one kind, for selectors
+
+
+def device_label(kind: str, what: str) -> str:
+    """Label on a node that says one of DEVICE_LABELS of its devices of one kind."""
+    return f"{kind}.hami.io/{what}"
+
+
+def is_device_label(key: str) -> bool:
+    """Whether it is such a label, of whatever kind."""
+    prefix, _, what = key.partition("/")
+    return what in DEVICE_LABELS and prefix.endswith(".hami.io")
+
+
 # --- Who we are to the API server. ---
 SCHEDULER: Final = "hami-scheduler"  # a service account
 ADMISSION: Final = "hami-webhook"  # a service account, and the name of its Service and webhook configuration
@@ -64,6 +84,7 @@ LIMITS_PATH: Final = "/etc/hami/grant/limits"
 GRANT_FOLDER: Final = "/etc/hami/grant"  # where a container finds its limits file
 REGION_FOLDER: Final = "/var/lib/hami/region"
 PRELOAD_FILE: Final = "/etc/ld.so.preload"  # the loader's list of libraries that come first
+LIBRARY_FOLDER: Final = "/var/lib/hami/lib"  # where a container finds the libraries that are loaded before its own
 OWN_PATHS: Final = ("/etc/hami", "/var/lib/hami", PRELOAD_FILE)  # in a container that holds a share nobody else mounts there
 
 GRANT_VOLUME: Final = "hami-grant-"  # of a pod, one for each container that asks: its limits file, by the downward API

@@ -13,11 +13,13 @@ import msgspec
 import orjson
 
 from hami_core.kube.errors import Conflict, Invalid, Unavailable
+from hami_core.kube.events import Versioned
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from hami_core.kube.connection import Connection
+    from hami_core.kube.objects import Meta
 
 T = TypeVar("T")
 
@@ -66,12 +68,31 @@ def annotate(
 
     With ``uid``: Conflict if it is another by now. With ``version``, its resourceVersion: Conflict if it has changed since.
     """
-    given = {"uid": uid, "resourceVersion": version}
-    metadata: dict[str, Any] = {"annotations": annotations, **{key: value for key, value in given.items() if value}}
+    _patch(connection, path, {"annotations": annotations, "uid": uid, "resourceVersion": version}, timeout)
+
+
+def mark(
+    connection: Connection,
+    path: str,
+    *,
+    annotations: Mapping[str, str | None],
+    labels: Mapping[str, str | None],
+    uid: str = "",
+    version: str = "",
+    timeout: float = TIMEOUT,
+) -> Meta:
+    """``annotate`` for annotations and labels in one write; the object's metadata after it."""
+    wanted = {"annotations": annotations, "labels": labels, "uid": uid, "resourceVersion": version}
+    return _decoded(_patch(connection, path, wanted, timeout), Versioned).metadata
+
+
+def _patch(connection: Connection, path: str, wanted: Mapping[str, Any], timeout: float) -> bytes:
+    """Change metadata; what is empty is not asked for."""
+    metadata = {key: value for key, value in wanted.items() if value}
     try:
-        connection.request("PATCH", path, orjson.dumps({"metadata": metadata}), content_type=MERGE, timeout=timeout)
+        return connection.request("PATCH", path, orjson.dumps({"metadata": metadata}), content_type=MERGE, timeout=timeout)
     except Invalid as error:
-        if uid and UID_CHANGED in error.message:
+        if "uid" in metadata and UID_CHANGED in error.message:
             raise Conflict(409, "Conflict", error.message) from error
         raise
 
