@@ -21,6 +21,7 @@ from attrs import frozen
 
 from hami_core.kube.objects import Lease, Node, Pod, ResourceQuota
 from hami_core.kube.reflector import Reflector
+from hami_core.kube.watches import Source, Watches
 from hami_core.names import PREPARED
 from hami_core.serving.server import Address, Server, ending
 from hami_core.serving.tls import CertSwap, Files
@@ -30,7 +31,7 @@ from hami_scheduler.api import Api, leases
 from hami_scheduler.binder import Binder, Patience
 from hami_scheduler.claiming import Claims
 from hami_scheduler.cluster import Cluster
-from hami_scheduler.following import Follower, Source, Watches
+from hami_scheduler.following import Follower
 from hami_scheduler.info import Info
 from hami_scheduler.leadership import Leadership
 from hami_scheduler.metrics import Standing, Work

@@ -15,9 +15,10 @@ from hami_scheduler.leadership import Phase
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from hami_core.kube.watches import Health, Watches
     from hami_core.serving.exchange import App
     from hami_scheduler.cluster import Cluster
-    from hami_scheduler.following import Follower, Health, Watches
+    from hami_scheduler.following import Follower
     from hami_scheduler.metrics import Work
 
 LARGEST = 4 << 20

@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from prometheus_client.core import Metric
 
+    from hami_core.kube.watches import Health
     from hami_core.table import NodeTable
     from hami_scheduler.cluster import Cluster
-    from hami_scheduler.following import Follower, Health
+    from hami_scheduler.following import Follower
     from hami_scheduler.tallies import NodeSums
 
 MIB = 1 << 20

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
+from hami_core.kube.watches import Source, Watches
 from hami_scheduler.claiming import Claims
-from hami_scheduler.following import Follower, Source, Watches
+from hami_scheduler.following import Follower
 from hami_scheduler.leadership import Leadership, Phase
 from tests.scheduler.test_leadership import AGAIN, MINE, OURS, PROCESS, THEIRS, YOURS, a_lease
 
