@@ -87,6 +87,10 @@ class Drivers:
         """As ``Plugins.ask_each``; a plugin that is late, or whose driver crashes, is among the failures by a DriverError."""
         return self.plugins.gather(hook, self._ask, without, arguments)
 
+    def begin(self) -> None:
+        """Start the child now: who is about to have threads still forks it."""
+        self._child_now()
+
     def close(self) -> None:
         """End the child; the next question starts another. A call that hangs in it is not waited for."""
         if self._child is not None:

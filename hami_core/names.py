@@ -109,6 +109,7 @@ def region_file(grant: str) -> str:
 # --- Environment variables of our own. ---
 ENV_LIMITS: Final = "HAMI_LIMITS"  # local mode: the limits file of this process
 ENV_STATE: Final = "HAMI_STATE_DIR"  # local mode: where grants and simulated machines live
+ENV_NODE: Final = "HAMI_NODE"  # the name of this node in the cluster
 ENV_MACHINE: Final = "HAMI_MACHINE"  # a simulated machine to run on, instead of this one
 ENV_CONFIG: Final = "HAMI_CONFIG"  # settings file, YAML in the chart's shape
 ENV_SET: Final = "HAMI_SET"  # single settings, "a.b=c,d.e=f"

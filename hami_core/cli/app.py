@@ -143,10 +143,10 @@ def _sentence(error: Exception) -> str:
 
 
 def _register() -> None:
-    from hami_core.cli import config, devices, health, logs, play, plugins, ps, run, stop, topology, wait
+    from hami_core.cli import config, devices, health, logs, node, play, plugins, ps, run, stop, topology, wait
 
     working = (play.play, run.run, ps.ps, logs.logs, wait.wait, stop.stop)
-    for command in (*working, devices.devices, topology.topology, health.health, plugins.plugins, config.config):
+    for command in (*working, devices.devices, topology.topology, health.health, plugins.plugins, config.config, node.node):
         hami.add_command(command)
 
 

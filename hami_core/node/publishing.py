@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from hami_core.kube.connection import Connection
-    from hami_core.kube.objects import Meta, Node
+    from hami_core.kube.objects import Meta
 
 _log = logging.getLogger(__name__)
 
@@ -67,15 +68,8 @@ class Publisher:
     ``wrote`` is told the outcome of each write: "ok", or the kind of failure.
     """
 
-    def __init__(
-        self,
-        connection: Connection,
-        node: str,
-        writing: Executor,
-        wrote: Callable[[str], None],
-        backoff: Backoff | None = None,
-    ) -> None:
-        self._connection, self._path, self._writing, self._wrote = connection, node_path(node), writing, wrote
+    def __init__(self, node: str, writing: Executor, wrote: Callable[[str], None], backoff: Backoff | None = None) -> None:
+        self._path, self._writing, self._wrote = node_path(node), writing, wrote
         self._backoff = backoff or Backoff()
         self._wanted: Marks | None = None
         self._seen: Meta | None = None
@@ -92,27 +86,28 @@ class Publisher:
         self._wanted = marks
         self._turn.set()
 
-    def seen(self, node: Node | None) -> None:
+    def seen(self, meta: Meta | None) -> None:
         """The object as a watch says it is; None: there is none. What is older than our own last write is no news."""
-        if node is None or self._seen is None or not _is_older(node.metadata, self._seen):
-            self._seen = None if node is None else node.metadata
+        if meta is None or self._seen is None or not _is_older(meta, self._seen):
+            self._seen = meta
             self._turn.set()
 
-    async def run(self) -> None:
+    async def run(self, connection: Connection) -> None:
         """For ever."""
         while True:
             await self._turn.wait()
             self._turn.clear()
-            await self._publish()
+            await self._publish(connection)
 
-    async def _publish(self) -> None:
+    async def _publish(self, connection: Connection) -> None:
         if self._wanted is None or self._seen is None:
             return
         wrong, uid = changes(self._wanted, self._seen), self._seen.uid
         if not wrong:
             return
         try:
-            self._seen = await asyncio.get_running_loop().run_in_executor(self._writing, self._write, wrong, uid)
+            write = partial(self._write, connection, wrong, uid)
+            self.seen(await asyncio.get_running_loop().run_in_executor(self._writing, write))
         except KubeError as error:
             await self._pause(error)
         else:
@@ -121,8 +116,8 @@ class Publisher:
             self._wrote("ok")
             _log.info("published", extra={"keys": [*wrong.annotations, *wrong.labels]})
 
-    def _write(self, wrong: Marks, uid: str) -> Meta:
-        return writes.mark(self._connection, self._path, annotations=wrong.annotations, labels=wrong.labels, uid=uid)
+    def _write(self, connection: Connection, wrong: Marks, uid: str) -> Meta:
+        return writes.mark(connection, self._path, annotations=wrong.annotations, labels=wrong.labels, uid=uid)
 
     async def _pause(self, error: KubeError) -> None:
         """What the object says then decides what is written next."""

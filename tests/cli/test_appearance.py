@@ -175,7 +175,7 @@ def test_nobody_holds_anything_is_said(t4: Node) -> None:
 
 
 COMMANDS = [
-    *("play", "run", "ps", "logs", "wait", "stop", "devices", "topology", "health", "plugins", "config"),
+    *("play", "run", "ps", "logs", "wait", "stop", "devices", "topology", "health", "plugins", "config", "node"),
     *("explain", "mock", "nvidia", "scheduler", "webhook"),
 ]
 

@@ -82,7 +82,7 @@ def test_a_broken_plugin_is_reported_and_the_others_work(t4: Node, tmp_path: Pat
     worked = t4.hami_anew("run", "--gpumem", "1000", "--", "true", env=env)
 
     assert told.status == worked.status == 0
-    assert [one["name"] for one in told.document["plugins"]] == ["mock", "nvidia", "scheduler", "webhook"]
+    assert [one["name"] for one in told.document["plugins"]] == ["mock", "node", "nvidia", "scheduler", "webhook"]
     assert [one["name"] for one in told.document["failures"]] == ["acme"]
     assert reason in told.document["failures"][0]["reason"]
     assert "Traceback" not in worked.stderr
