@@ -20,9 +20,10 @@ from attrs import frozen
 
 from hami_core.kube.reflector import Reflector
 from hami_core.kube.watches import Source, Watches
-from hami_core.node import devices, files, info, inventory, kubelet, metrics
+from hami_core.node import devices, info, inventory, kubelet, metrics
 from hami_core.node.allocation import Allocation
 from hami_core.node.devices import Devices
+from hami_core.node.housekeeping import Housekeeping
 from hami_core.node.looking import Looking
 from hami_core.node.offers import Offers
 from hami_core.node.own_node import NodeObject, OwnNode
@@ -32,7 +33,6 @@ from hami_core.node.publishing import Publisher
 from hami_core.node.regions import Regions
 from hami_core.node.settings import AgentSettings
 from hami_core.node.telling import Teller
-from hami_core.node.tokens import parse
 from hami_core.serving import logs
 from hami_core.serving.server import Address, Server, ending
 
@@ -42,13 +42,11 @@ if TYPE_CHECKING:
     from hami_core.asking import Drivers
     from hami_core.kube.connection import Connection
     from hami_core.kube.objects import Meta
+    from hami_core.node.offers import Offer
     from hami_core.site import Site
 
 TICK = 0.5
 """Seconds between looks at what runs out by itself."""
-
-SWEEP = 60.0
-"""Seconds between two looks at the files on the node."""
 
 _log = logging.getLogger("hami_core.node")
 
@@ -102,15 +100,18 @@ class Running:
         own, node, folder = agent.own, agent.node, Path(agent.own.host_folder)
         self.fault: BaseException | None = None
         self.standing = devices.Standing()
-        self._agent, self._threads, self._end, self._folder = agent, threads, end, folder
+        self._agent, self._threads, self._end = agent, threads, end
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self.work = metrics.Work()
         self._devices = Devices(agent.site, own.settle, own.silence)
         self._met = False  # what the node's object said before we began is known
         self.pods, self.offers = Pods(), Offers()
         self.own_node = OwnNode(self._seen)
-        self.regions = Regions(folder / "regions")
-        self.preparation = Preparation(agent.site, folder, self.regions)
+        regions = Regions(folder / "regions")
+        self.preparation = Preparation(agent.site, folder, regions)
+        self.housekeeping = Housekeeping(
+            folder, regions, self.preparation, self.pods, self._offered, threads.filing, self.work.removed.inc
+        )
         self.publisher = Publisher(node, threads.writing, partial(self.work.wrote, "node"))
         self.teller = Teller(node, threads.writing, partial(self.work.wrote, "event"))
         self.looking = Looking(
@@ -140,7 +141,7 @@ class Running:
         self._begin("publisher", self.publisher.run(connection))
         self._begin("events", self.teller.run(connection))
         self._begin("clock", self._watch_the_clock())
-        self._begin("files", self._look_after_files())
+        self._begin("files", self.housekeeping.run())
         _settle_memory()
 
     async def stop(self) -> None:
@@ -230,30 +231,10 @@ class Running:
             if self.looking.complete:
                 self._look_at()
 
-    async def _look_after_files(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(SWEEP)
-            await loop.run_in_executor(self._threads.filing, self.preparation.install)
-            if self.pods.complete:
-                await loop.run_in_executor(self._threads.filing, self._clean(time.time()))
-
-    def _clean(self, now: float) -> Callable[[], None]:
-        """What is to be done about files, by what is known now. Nothing is removed before all pods are known."""
-        live, oldest, version = self.pods.regions(), self.pods.oldest(now), self.preparation.version
-        offered = {
-            kind: {
-                parse(one.token) for one in self.offers.current(self._agent.site.catalogue.kind(kind).resources.count).devices
-            }
-            for kind in self.standing.offered
-        }
-
-        def clean() -> None:
-            self.work.removed.inc(self.regions.sweep(live, offered))
-            if version is not None and (gone := files.remove_old(self._folder, version, oldest)):
-                _log.info("old versions are removed", extra={"versions": gone})
-
-        return clean
+    def _offered(self) -> dict[str, Offer]:
+        """By kind."""
+        kind = self._agent.site.catalogue.kind
+        return {name: self.offers.current(kind(name).resources.count) for name in self.standing.offered}
 
     # --- What is asked from outside. ---
 

@@ -48,9 +48,14 @@ class Looking:
         self._devices, self._own, self._changed, self._asked = devices, own, changed, asked
         self._discovered = 0.0
         self._told: set[str] = set()
-        self.complete = False  # everybody was asked once
+        self.looks = 0  # how often everybody was asked
         self.failures: tuple[str, ...] = ()  # of the last answers, a sentence each
         self._failed: dict[str, list[str]] = {}
+
+    @property
+    def complete(self) -> bool:
+        """Whether everybody was asked once."""
+        return self.looks > 0
 
     async def run(self) -> None:
         """For ever."""
@@ -58,7 +63,7 @@ class Looking:
             if not self.complete or time.monotonic() - self._discovered >= self._own.discover_every:
                 await self._discover()
             await self._look()
-            self.complete = True
+            self.looks += 1
             self._changed()
             await asyncio.sleep(self._own.health_every)
 
