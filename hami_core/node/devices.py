@@ -76,7 +76,8 @@ class Devices:
                 continue
             self._shut.pop(kind, None)
             if kind in found.inventories:
-                self._inventories[kind] = found.inventories[kind]
+                before = self._inventories.get(kind, found.inventories[kind])
+                self._inventories[kind] = inventory.with_lost(found.inventories[kind], before)
                 self._health.setdefault(kind, Health(now))
             else:
                 self._inventories.pop(kind, None)
@@ -95,16 +96,17 @@ class Devices:
             if key not in annotations:
                 continue
             if kind in self._health:
-                self._remember_health(kind, annotations[key], key, now)
+                self._remember(kind, annotations[key], key, now)
             elif owner in self._silent and (before := inventory.closed(annotations[key], key, SILENT)):
                 self._shut[kind] = before
 
-    def _remember_health(self, kind: str, text: str, key: str, now: float) -> None:
+    def _remember(self, kind: str, text: str, key: str, now: float) -> None:
         try:
-            before = wire.decode(NodeDevices, text, key)
+            before = wire.decode(NodeDevices, text, key).inventory
         except WireError:  # by another version, which may have said anything; what drivers say counts
             return
-        old = {one.id: Ailment(one.sick, now) for one in before.inventory.devices if one.sick}
+        self._inventories[kind] = inventory.with_lost(self._inventories[kind], before)
+        old = {one.id: Ailment(one.sick, now) for one in before.devices if one.sick}
         known = self._health[kind]
         self._health[kind] = Health(known.answered, {**old, **known.ailments})
 

@@ -79,6 +79,21 @@ def _numa(node: int | None) -> int | None:
     return None if node is None or node < 0 else node
 
 
+UNDESCRIBED = "its driver does not describe it any more"
+
+
+def with_lost(found: DeviceInventory, before: DeviceInventory) -> DeviceInventory:
+    """What was found, and as sick what was there before, where the driver has devices that it cannot describe.
+
+    One that vanished alone is lost and may come back: pods hold shares of it, and the kubelet counts it as sick, not as gone.
+    """
+    if not found.faults:
+        return found
+    known = {device.id for device in found.devices}
+    lost = tuple(evolve(device, sick=UNDESCRIBED) for device in before.devices if device.id not in known)
+    return evolve(found, devices=(*found.devices, *lost))
+
+
 def schedulable(devices: NodeDevices) -> frozenset[str]:
     """The ids of the devices that may carry something new, cordons aside."""
     return frozenset(one.device for one in _capacities(devices) if one.healthy)

@@ -42,6 +42,7 @@ class Vendor:
 
     cards: dict[str, int] = field(factory=lambda: {"card-0": 8000, "card-1": 8000})
     sick: dict[str, str] = field(factory=dict)
+    faults: tuple[str, ...] = ()
     preload: tuple[str, ...] = ()
     discovery_fails: Exception | None = None
     health_fails: Exception | None = None
@@ -56,7 +57,7 @@ class Vendor:
         if self.discovery_fails:
             raise self.discovery_fails
         devices = (Device(card, n, "Acme One", memory) for n, (card, memory) in enumerate(self.cards.items()))
-        return [DeviceInventory("acme", tuple(devices))]
+        return [DeviceInventory("acme", tuple(devices), faults=self.faults)]
 
     @hookimpl
     def hami_check_health(self) -> dict[str, str]:
@@ -128,7 +129,14 @@ def site_of(vendor: Vendor, folder: Path, **more: object) -> site.Site:
 async def an_agent(world: World, **more: object) -> AsyncIterator[Running]:
     """All parts at work. What one of them fails by is raised in the end."""
     where = site_of(world.vendor, world.folder, **{key.replace("__", "."): value for key, value in more.items()})
-    agent = Agent(where, NODE, cast("Drivers", Here(where.plugins, 1.0)), lambda: cast("Connection", world.cluster))
+    async with parts(world, where, cast("Drivers", Here(where.plugins, 1.0))) as running:
+        yield running
+
+
+@asynccontextmanager
+async def parts(world: World, where: site.Site, drivers: Drivers) -> AsyncIterator[Running]:
+    """All parts at work on any site."""
+    agent = Agent(where, NODE, drivers, lambda: cast("Connection", world.cluster))
     with ThreadPoolExecutor(1) as asking, ThreadPoolExecutor(1) as writing, ThreadPoolExecutor(2) as filing:
         running = Running(agent, Threads(asking, writing, filing), asyncio.Event())
         try:
