@@ -18,15 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from hami_core.kube.objects import Node
 from hami_core.kube.reflector import Reflector
 from hami_core.kube.watches import Source, Watches
-from hami_core.node import devices, info, inventory, kubelet, metrics
+from hami_core.node import comparing, devices, info, inventory, kubelet, metrics
 from hami_core.node.allocation import Allocation
 from hami_core.node.devices import Devices
 from hami_core.node.housekeeping import Housekeeping
 from hami_core.node.looking import Looking
 from hami_core.node.offers import Offers
-from hami_core.node.own_node import NodeObject, OwnNode
+from hami_core.node.own_node import OwnNode
+from hami_core.node.podresources import PodResources
 from hami_core.node.pods import NodePod, Pods
 from hami_core.node.preparing import Preparation
 from hami_core.node.publishing import Publisher
@@ -47,6 +49,9 @@ if TYPE_CHECKING:
 
 TICK = 0.5
 """Seconds between looks at what runs out by itself."""
+
+COMPARE = 30.0
+"""Seconds between two looks into the kubelet's books."""
 
 _log = logging.getLogger("hami_core.node")
 
@@ -117,10 +122,10 @@ class Running:
         self.looking = Looking(
             agent.site, node, agent.drivers, threads.asking, self._devices, own, self._look_at, self.work.asked
         )
-        self._allocation = Allocation(
-            agent.site, self.preparation, self.pods, threads.filing, self.work, lambda: self.own_node.allocatable
-        )
-        self.kubelet = kubelet.Kubelet(Path(own.plugin_path), self.offers, self._allocation, self._allocation)
+        allocation = Allocation(agent.site, self.preparation, self.pods, threads.filing, self.work)
+        self.books = PodResources(Path(own.pod_resources))
+        self.compared: dict[str, comparing.Compared] = {}
+        self.kubelet = kubelet.Kubelet(Path(own.plugin_path), self.offers, allocation, self.books)
         self.watches: Watches | None = None
         self.work.registry.register(metrics.Standing(self))
         self.info = Server(info.app(self.work, self.ready, self.dead), Address.parse(own.info_address))
@@ -142,6 +147,7 @@ class Running:
         self._begin("events", self.teller.run(connection))
         self._begin("clock", self._watch_the_clock())
         self._begin("files", self.housekeeping.run())
+        self._begin("books", self._compare())
         _settle_memory()
 
     async def stop(self) -> None:
@@ -152,6 +158,7 @@ class Running:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         if self.watches is not None:
             self.watches.close()
+        await self.books.close()
         await self.info.stop(0.1)
 
     def _begin(self, name: str, work: Coroutine[Any, Any, None]) -> None:
@@ -177,7 +184,7 @@ class Running:
         def reflector(path: str, shape: type[Any], field: str) -> Callable[[Any], Any]:
             return lambda sink: Reflector(connection, path, shape, sink, field_selector=field)
 
-        nodes = reflector("/api/v1/nodes", NodeObject, f"metadata.name={node}")
+        nodes = reflector("/api/v1/nodes", Node, f"metadata.name={node}")
         pods = reflector("/api/v1/pods", NodePod, f"spec.nodeName={node}")
         return [
             Source("node", nodes, self.own_node.replaced, self.own_node.changed),
@@ -230,6 +237,15 @@ class Running:
             await asyncio.sleep(TICK)
             if self.looking.complete:
                 self._look_at()
+
+    async def _compare(self) -> None:
+        """What the kubelet's books say of containers with what they were granted, for metrics."""
+        resources = {kind.name: kind.resources.count for kind in self._agent.site.catalogue.kinds}
+        while True:
+            held = await self.books.held()
+            if held is not None and self.pods.complete:
+                self.compared = comparing.compared(self.pods.granted(), held, resources)
+            await asyncio.sleep(COMPARE)
 
     def _offered(self) -> dict[str, Offer]:
         """By kind."""

@@ -1,4 +1,4 @@
-"""What the device plugins ask of the agent: how a container is prepared, who waits for devices, what the kubelet has."""
+"""What the device plugins ask of the agent: how a container is prepared, and who waits for devices."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
     from concurrent.futures import Executor
 
     from hami_core.model import Kind, Mounts
@@ -28,10 +28,9 @@ class Allocation:
         pods: Pods,
         filing: Executor,
         work: Work,
-        reported: Callable[[], Mapping[str, int] | None],
     ) -> None:
         self._site, self._preparation, self._pods = where, preparation, pods
-        self._filing, self._work, self._reported = filing, work, reported
+        self._filing, self._work = filing, work
 
     def kind(self, name: str) -> Kind:
         """The kind of that name."""
@@ -52,7 +51,3 @@ class Allocation:
     def waiting(self, kind: Kind) -> Iterable[Sequence[str]]:
         """The devices of each container that was granted some of the kind and has no token yet; the oldest first."""
         return self._pods.waiting(kind.name)
-
-    async def allocatable(self) -> Mapping[str, int] | None:
-        """How many devices of each resource the kubelet has reported to the API server; None: that is not known."""
-        return self._reported()

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from prometheus_client.core import Metric
 
-    from hami_core.node import devices, kubelet
+    from hami_core.node import comparing, devices, kubelet
 
     class Node(Protocol):
         """What is told of one node."""
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
         def cordoned(self) -> Collection[str]: ...
         @property
         def standings(self) -> Mapping[str, kubelet.Standing]: ...
+        @property
+        def compared(self) -> Mapping[str, comparing.Compared]: ...
 
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -100,6 +102,12 @@ class Standing:
         for name, one in self._node.standings.items():
             registered.add_metric([name], int(one.registered))
         yield registered
+        text = "Containers by whether the kubelet's tokens are of the devices that they were granted."
+        tokens = GaugeMetricFamily("hami_node_containers_by_tokens", text, labels=["kind", "tokens"])
+        for kind, compared in self._node.compared.items():
+            tokens.add_metric([kind, "of_the_grant"], compared.alike)
+            tokens.add_metric([kind, "of_others"], compared.different)
+        yield tokens
 
 
 def _labelled(name: str, text: str) -> GaugeMetricFamily:

@@ -139,6 +139,11 @@ class Pods:
                 self._served[uid, held.container, kind] += 1
                 return
 
+    def granted(self) -> Iterator[tuple[str, str, Held]]:
+        """Of every container with a grant the namespace and name of its pod, and what it was granted."""
+        for uid, pod in self._pods.items():
+            yield from ((pod.metadata.namespace, pod.metadata.name, held) for held in self._held.get(uid, ()))
+
     def _waiting(self, kind: str) -> Iterator[tuple[str, Held]]:
         for uid, pod in self._pods.items():
             if pod.status.start_time is None:

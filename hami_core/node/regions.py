@@ -41,7 +41,7 @@ class Regions:
         """The folder of a container with these tokens, made if it is not there. OSError: it cannot be, or is none of ours."""
         above = self.root / kind
         above.mkdir(mode=0o755, parents=True, exist_ok=True)
-        folder = above / folder_name(min(tokens))
+        folder = above / folder_name(min(tokens, key=lambda token: (token.device, token.slot)))
         with suppress(FileExistsError):
             folder.mkdir()
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)

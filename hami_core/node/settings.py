@@ -7,7 +7,7 @@ from attrs import frozen
 from hami_core.settings import Form, setting
 
 _ADDRESS = Form(r"(\[[0-9a-fA-F:]+\]|[^:\[\]]*):[0-9]{1,5}", "HOST:PORT, or :PORT for all addresses")
-_FOLDER = Form(r"/[^,:\n]*", "an absolute path without commas and colons")
+_PATH = Form(r"/[^,:\n]*", "an absolute path without commas and colons")
 
 
 @frozen
@@ -18,7 +18,14 @@ class AgentSettings:
         "devicePlugin.pluginPath",
         "/var/lib/kubelet/device-plugins",
         "Folder of the kubelet's socket for device plugins, and of ours.",
-        form=_FOLDER,
+        form=_PATH,
+        per_node=True,
+    )
+    pod_resources: str = setting(
+        "devicePlugin.podResourcesSocket",
+        "/var/lib/kubelet/pod-resources/kubelet.sock",
+        "The kubelet's socket on which it tells what containers hold. Read for metrics, and to notice that it has lost us.",
+        form=_PATH,
         per_node=True,
     )
     host_folder: str = setting(
@@ -26,7 +33,7 @@ class AgentSettings:
         "/var/lib/hami",
         "Folder of the host for what containers are given: the interposer, and a region for each. The agent sees it under the "
         "same path.",
-        form=_FOLDER,
+        form=_PATH,
         per_node=True,
     )
     info_address: str = setting(

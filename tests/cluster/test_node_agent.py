@@ -23,6 +23,7 @@ from hami_core.testing.cluster import ControlPlane
 from hami_core.testing.cluster.ours import HAMI
 from hami_core.testing.cluster.ports import LOOPBACK
 from tests.cluster.admitting import NODE_AGENT, OURS, wait_for
+from tests.node.agents import paths
 from tests.node.kubelet import Kubelet
 
 if TYPE_CHECKING:
@@ -127,8 +128,7 @@ def _here(plane: ControlPlane) -> Iterator[Here]:
         kubeconfig = plane.kubeconfig(NODE_AGENT, "system:serviceaccounts", f"system:serviceaccounts:{OURS}")
         sets = {
             **SECONDS,
-            "devicePlugin.pluginPath": str(folder),
-            "devicePlugin.hostFolder": str(folder / "host"),
+            **paths(folder),
             "devicePlugin.metricsBindAddress": f"{LOOPBACK}:{plane.ports[AGENT]}",
         }
         words = [word for path, value in sets.items() for word in ("--set", f"{path}={value}")]

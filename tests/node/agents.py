@@ -89,7 +89,7 @@ class World:
 
     def put_node(self, uid: str = "node-uid", **annotations: str) -> None:
         meta = {"name": NODE, "uid": uid, "annotations": annotations, "labels": {"zone": "a"}}
-        self.cluster.put(PATH, {"metadata": meta, "status": {"allocatable": {"cpu": "4"}}})
+        self.cluster.put(PATH, {"metadata": meta})
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -116,10 +116,16 @@ class World:
         return [one.body for one in self.cluster.writes if "/events/" in one.path]
 
 
+def paths(folder: Path) -> dict[str, str]:
+    """The settings by which everything lies in one folder."""
+    own = {"devicePlugin.hostFolder": folder / "host", "devicePlugin.podResourcesSocket": folder / "books.sock"}
+    return {"devicePlugin.pluginPath": str(folder), **{path: str(value) for path, value in own.items()}}
+
+
 def site_of(vendor: Vendor, folder: Path, **more: object) -> site.Site:
     found = plugins.Found("acme", "acme", "1", lambda: vendor)
     agents = plugins.Found("node", "hami-core", "1", lambda: __import__("hami_core.node.plugin", fromlist=["plugin"]))
-    values = {**QUICK, "devicePlugin.pluginPath": str(folder), "devicePlugin.hostFolder": str(folder / "host"), **more}
+    values = {**QUICK, **paths(folder), **more}
     loaded = plugins.load([found, agents], block="")
     assert not loaded.failures
     return site.settle(loaded, [("test", values)], None, folder, NODE)

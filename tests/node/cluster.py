@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from attrs import define, field, frozen
 
-from hami_core.kube.errors import NotFound, Unavailable
+from hami_core.kube.errors import Conflict, NotFound, Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -63,6 +63,9 @@ class Cluster:
             return b"{}"
         if path not in self.objects:
             raise NotFound(404, "NotFound", path)
+        version = patch["metadata"].get("resourceVersion")
+        if version not in {None, self.objects[path]["metadata"]["resourceVersion"]}:
+            raise Conflict(409, "Conflict", path)
         for part in ("annotations", "labels"):
             values = {**self.objects[path]["metadata"].get(part, {}), **patch["metadata"].get(part, {})}
             self.objects[path]["metadata"][part] = {key: value for key, value in values.items() if value is not None}

@@ -10,7 +10,7 @@ import pytest
 from hami_core import plugins, site
 from hami_core.asking import Drivers
 from tests.cli.command import on
-from tests.node.agents import QUICK, World, eventually, parts
+from tests.node.agents import QUICK, World, eventually, parts, paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,8 +41,7 @@ def nine(on: OnMachine) -> Node:
 
 
 def settled(node: Node, folder: Path) -> site.Site:
-    own = {"devicePlugin.pluginPath": str(folder), "devicePlugin.hostFolder": str(folder / "host")}
-    values = {**QUICK, **own, "devicePlugin.discoverySeconds": 60, "devicePlugin.healthRecoverySeconds": 1}
+    values = {**QUICK, **paths(folder), "devicePlugin.discoverySeconds": 60, "devicePlugin.healthRecoverySeconds": 1}
     root = node.folder.parent / "state"
     return site.settle(plugins.load(block=""), [("test", {**values, "driver.deadlineSeconds": DEADLINE})], node.machine, root)
 
