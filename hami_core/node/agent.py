@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from hami_core.node.offers import Offer
     from hami_core.site import Site
 
-TICK = 0.5
+TICK = 1.0
 """Seconds between looks at what runs out by itself."""
 
 COMPARE = 30.0
@@ -110,6 +110,7 @@ class Running:
         self.work = metrics.Work()
         self._devices = Devices(agent.site, own.settle, own.silence)
         self._met = False  # what the node's object said before we began is known
+        self._wanted: devices.Standing | None = None  # what the publisher was given last
         self.pods, self.offers = Pods(), Offers()
         self.own_node = OwnNode(self._seen)
         regions = Regions(folder / "regions")
@@ -212,7 +213,8 @@ class Running:
         if now is not before:
             self._offer(before, now)
             self._tell(devices.changes(before, now))
-        if self._met:
+        if self._met and now is not self._wanted:
+            self._wanted = now
             self.publisher.want(inventory.marks(now.offered))
 
     def _offer(self, before: devices.Standing, now: devices.Standing) -> None:

@@ -62,7 +62,7 @@ class Devices:
         self._health: dict[str, Health] = {}
         self._shut: dict[str, NodeDevices] = {}  # what is only known from the node's object
         self._silent: frozenset[str] = frozenset()  # plugins that have never said what there is
-        self._made: tuple[dict[str, DeviceInventory], Standing] = ({}, Standing())
+        self._made: tuple[object, Standing] = (None, Standing())  # from what, and what
 
     @property
     def inventories(self) -> tuple[DeviceInventory, ...]:
@@ -112,17 +112,17 @@ class Devices:
 
     def standing(self, now: float) -> Standing:
         """What is offered now. The same object while nothing has changed."""
-        judged = {kind: self._judged(found, now) for kind, found in self._inventories.items()}
-        key = {**judged, **{kind: shut.inventory for kind, shut in self._shut.items()}}
-        if key != self._made[0]:
-            self._made = key, self._stand(judged)
+        sick = {kind: self._sick(found, now) for kind, found in self._inventories.items()}
+        given = (dict(self._inventories), dict(self._shut), sick)
+        if given != self._made[0]:
+            self._made = given, self._stand(sick)
         return self._made[1]
 
-    def _judged(self, found: DeviceInventory, now: float) -> DeviceInventory:
-        ids = [device.id for device in found.devices]
-        return site.judged(found, health.sick(self._health[found.kind], ids, now, self._silence))
+    def _sick(self, found: DeviceInventory, now: float) -> dict[str, str]:
+        return health.sick(self._health[found.kind], (device.id for device in found.devices), now, self._silence)
 
-    def _stand(self, judged: Mapping[str, DeviceInventory]) -> Standing:
+    def _stand(self, reasons: Mapping[str, Mapping[str, str]]) -> Standing:
+        judged = {kind: site.judged(found, reasons[kind]) for kind, found in self._inventories.items()}
         offered = {**self._shut, **{kind: self._split(found) for kind, found in judged.items()}}
         return Standing(dict(sorted(offered.items())), dict(_sick(offered)))
 
