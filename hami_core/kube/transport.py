@@ -107,8 +107,8 @@ class Answer(HTTPResponse):
             if not data:
                 self._wait(heard + patience)
                 yield b""
-            if len(data) < BATCH:
-                time.sleep(max(heard + GATHER - time.monotonic(), 0))
+            if len(data) < BATCH and (pause := heard + GATHER - time.monotonic()) > 0:
+                time.sleep(pause)
             data, alive = _arrived(self._sock)
 
     def _wait(self, until: float) -> None:
