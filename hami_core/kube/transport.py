@@ -105,18 +105,21 @@ class Answer(HTTPResponse):
             if not alive:
                 raise IncompleteRead(b"")
             if not data:
-                self._wait(heard + patience)
+                silent = not self._wait(heard + patience)
                 yield b""
+                if silent:
+                    continue
             if len(data) < BATCH and (pause := heard + GATHER - time.monotonic()) > 0:
                 time.sleep(pause)
             data, alive = _arrived(self._sock)
 
-    def _wait(self, until: float) -> None:
+    def _wait(self, until: float) -> bool:
+        """Whether something has come."""
         if time.monotonic() > until:
             raise TimeoutError("nothing came for too long")
         waiting = poll()
         waiting.register(self._sock, POLLIN)
-        waiting.poll(TICK * 1000)
+        return bool(waiting.poll(TICK * 1000))
 
 
 def _arrived(sock: socket.socket) -> tuple[bytes, bool]:
