@@ -124,7 +124,7 @@ class Running:
             agent.site, node, agent.drivers, threads.asking, self._devices, own, self._look_at, self.work.asked
         )
         allocation = Allocation(agent.site, self.preparation, self.pods, threads.filing, self.work)
-        self.books = PodResources(Path(own.pod_resources))
+        self.books = PodResources(Path(own.pod_resources) / kubelet.KUBELET)
         self.compared: dict[str, comparing.Compared] = {}
         self.kubelet = kubelet.Kubelet(Path(own.plugin_path), self.offers, allocation, self.books)
         self.watches: Watches | None = None

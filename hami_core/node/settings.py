@@ -22,9 +22,9 @@ class AgentSettings:
         per_node=True,
     )
     pod_resources: str = setting(
-        "devicePlugin.podResourcesSocket",
-        "/var/lib/kubelet/pod-resources/kubelet.sock",
-        "The kubelet's socket on which it tells what containers hold. Read for metrics, and to notice that it has lost us.",
+        "devicePlugin.podResourcesPath",
+        "/var/lib/kubelet/pod-resources",
+        "Folder of the socket on which the kubelet tells what containers hold. Read for metrics, and to notice that it lost us.",
         form=_PATH,
         per_node=True,
     )

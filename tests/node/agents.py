@@ -118,7 +118,7 @@ class World:
 
 def paths(folder: Path) -> dict[str, str]:
     """The settings by which everything lies in one folder."""
-    own = {"devicePlugin.hostFolder": folder / "host", "devicePlugin.podResourcesSocket": folder / "books.sock"}
+    own = {"devicePlugin.hostFolder": folder / "host", "devicePlugin.podResourcesPath": folder / "books"}
     return {"devicePlugin.pluginPath": str(folder), **{path: str(value) for path, value in own.items()}}
 
 
