@@ -24,7 +24,7 @@ class AgentSettings:
     pod_resources: str = setting(
         "devicePlugin.podResourcesPath",
         "/var/lib/kubelet/pod-resources",
-        "Folder of the socket on which the kubelet tells what containers hold. Read for metrics, and to notice that it lost us.",
+        "Folder of the socket on which the kubelet tells what containers hold: read for metrics, and to notice if it lost us.",
         form=_PATH,
         per_node=True,
     )

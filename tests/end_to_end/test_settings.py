@@ -22,6 +22,7 @@ from hami_webhook import guard
 from hami_webhook.manifests import manifests
 from hami_webhook.registration import registration
 from tests.cli.command import MIB, PROBE, a_container, a_pod, room, seen
+from tests.node import effects
 from tests.scheduler import daemons as schedulers
 from tests.scheduler.world import a_node, a_world
 from tests.scheduler.world import a_pod as a_waiting_pod
@@ -42,7 +43,7 @@ class Proof(Protocol):
     def __call__(self, on: OnMachine) -> None: ...
 
 
-OURS = ("core", "mock", "nvidia", "scheduler", "webhook")
+OURS = ("core", "mock", "node", "nvidia", "scheduler", "webhook")
 T4 = 15360
 LIMITS = ("sh", "-c", "cat $HAMI_LIMITS")
 PROOFS: dict[str, Proof] = {}
@@ -601,6 +602,12 @@ def the_xids_that_settings_name_count_or_not_and_as_long_as_they_say(on: OnMachi
     assert [words for gpu, words in changes if gpu == "nvidia 2"] == ["sick: Xid 13", "well"]
     assert [words for gpu, words in changes if gpu == "nvidia 3"] == ["sick: Xid 79: the GPU has fallen off the bus", "well"]
 
+
+FOLDERS = ("pluginPath", "hostFolder", "podResourcesPath", "metricsBindAddress")
+LOOKS = ("healthCheckSeconds", "healthSettleSeconds", "healthSilenceSeconds", "discoverySeconds")
+proves(*(f"devicePlugin.{name}" for name in FOLDERS))(effects.the_agent_finds_the_kubelet_and_keeps_its_files_in_these_folders)
+proves(*(f"devicePlugin.{name}" for name in LOOKS))(effects.the_agent_looks_so_often_and_waits_so_long)
+proves("devicePlugin.logLevel")(effects.the_agent_logs_from_this_level_on)
 
 EACH = list(dict.fromkeys(PROOFS.values()))
 
