@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -347,6 +348,17 @@ def test_the_other_port_says_how_it_is(world: World) -> None:
         assert f"hami_node_device_cordoned{{{own}}} 1.0".encode() in page
         assert f'hami_node_resource_registered{{resource="{CARD}"}} 1.0'.encode() in page
         assert b'hami_node_api_writes_total{outcome="ok",what="node"} 1.0' in page
+
+    at(world, act)
+
+
+def test_every_series_is_in_the_document(world: World) -> None:
+    document = (Path(__file__).parents[2] / "docs/node.md").read_text()
+
+    async def act(running: Running) -> None:
+        series = re.findall(r"^# HELP (hami_node_\w+)", running.work.page().decode(), re.MULTILINE)
+        assert len(series) > 5
+        assert [one for one in series if f"`{one}" not in document] == []
 
     at(world, act)
 
