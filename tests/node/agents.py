@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
@@ -46,6 +47,7 @@ class Vendor:
     preload: tuple[str, ...] = ()
     discovery_fails: Exception | None = None
     health_fails: Exception | None = None
+    hang: threading.Event | None = None  # until which a question about health has no answer
     split_fails: Exception | None = None
 
     @hookimpl
@@ -61,6 +63,8 @@ class Vendor:
 
     @hookimpl
     def hami_check_health(self) -> dict[str, str]:
+        if self.hang:
+            self.hang.wait()
         if self.health_fails:
             raise self.health_fails
         return dict(self.sick)

@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,6 +190,20 @@ def test_a_driver_that_cannot_say_leaves_its_last_answer_standing_for_a_while(wo
         await unchanged(running, world.schedulable)
         await eventually(lambda: world.schedulable() == set())
         world.vendor.health_fails = None
+        await eventually(lambda: world.schedulable() == {"card-0", "card-1"})
+
+    at(world, act, devicePlugin__healthSilenceSeconds=1.0)
+
+
+def test_so_it_is_while_a_question_hangs(world: World) -> None:
+    async def act(running: Running) -> None:
+        await settled(running)
+        world.vendor.hang = released = threading.Event()
+        try:
+            await eventually(lambda: world.schedulable() == set())
+        finally:
+            world.vendor.hang = None
+            released.set()
         await eventually(lambda: world.schedulable() == {"card-0", "card-1"})
 
     at(world, act, devicePlugin__healthSilenceSeconds=1.0)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -67,6 +68,16 @@ def test_what_is_installed_stays_in_use_while_a_new_one_cannot_be(tmp_path: Path
 
     assert "No such file" in made.failure
     assert made.prepare("acme", TOKENS).files
+
+
+def test_a_version_that_is_given_counts_as_used(tmp_path: Path, vendor: Vendor) -> None:
+    made = preparation(site_of(vendor, tmp_path), tmp_path)
+    assert made.version
+    os.utime(made.version.folder, (1000, 1000))
+
+    made.prepare("acme", TOKENS)
+
+    assert made.version.folder.stat().st_mtime > 1000
 
 
 def test_a_library_that_the_plugin_did_not_name_at_the_start_is_refused(tmp_path: Path, vendor: Vendor) -> None:
