@@ -39,10 +39,13 @@ def serve(session: Session, kubeconfig: Path | None, context: str | None, name: 
 
     What is published stays when it ends. Logs are JSON lines on stderr.
     """
+    import gc
+
     from hami_core.asking import Drivers
     from hami_core.sharing import CoreSettings
     from hami_core.site import this_node
 
+    gc.set_threshold(50_000, 20, 100)  # what is loaded stays: to look through it again and again is a tenth of the start
     called = name or this_node()
     where = session.site_of(called)
     drivers = Drivers(where.plugins, where.settings[CoreSettings].driver_deadline)

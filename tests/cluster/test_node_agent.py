@@ -18,11 +18,11 @@ import pytest
 from attrs import frozen
 
 from hami_core import names, wire
-from hami_core.model import NodeDevices
+from hami_core.model import NodeDevices, Share
 from hami_core.testing.cluster import ControlPlane
 from hami_core.testing.cluster.ours import HAMI
 from hami_core.testing.cluster.ports import LOOPBACK
-from tests.cluster.admitting import NODE_AGENT, OURS, wait_for
+from tests.cluster.admitting import NODE_AGENT, OURS, pod, wait_for
 from tests.node.agents import paths
 from tests.node.kubelet import Kubelet
 
@@ -189,6 +189,26 @@ def test_a_sick_device_leaves_the_annotation_and_the_offer_at_once_and_returns(h
     asyncio.run(with_a_kubelet(act))
 
     assert [(one.verb, one.resource) for one in here.writes()[before:]] == [("patch", "nodes")] * 2
+
+
+def test_pods_that_hold_a_sick_device_are_told_by_an_event(here: Here, namespace: str) -> None:
+    here.start()
+    share = Share("main", "nvidia", here.devices()[2], 3000, 15360, 0)
+    grant = wire.limits_text(names.grant_id("uid", "main"), [share], ())
+    bound = pod("holder", annotations={names.grant_key("main"): grant}, nodeName=NODE)
+    api, path = here.plane.api(), f"/api/v1/namespaces/{namespace}"
+    here.stop()
+    api.create(f"{path}/pods", bound)
+    here.start()
+    wait_for(lambda: here.state()["watches"]["pods"]["synced"], "listed")
+
+    def told() -> list[str]:
+        found = [one for one in api.get(f"{path}/events")["items"] if one["source"].get("component") == AGENT]
+        return sorted(f"{one['type']} {one['reason']} {one['involvedObject']['name']}" for one in found)
+
+    here.mock("xid", "2", "79")
+
+    wait_for(lambda: told() == ["Normal DeviceHealthy holder", "Warning DeviceUnhealthy holder"], "told")
 
 
 def test_a_device_is_taken_out_of_service_and_back_by_a_command(here: Here) -> None:
