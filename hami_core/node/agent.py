@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from hami_core.kube.backoff import Backoff, Pace
 from hami_core.kube.objects import Node
 from hami_core.kube.reflector import Reflector
 from hami_core.kube.watches import Source, Watches
@@ -46,6 +47,9 @@ if TYPE_CHECKING:
     from hami_core.kube.objects import Meta
     from hami_core.node.offers import Offer
     from hami_core.site import Site
+
+PACE = Pace(first=0.2, cap=15.0)
+"""After a failure of the API server: there is an agent on every node, and when it is back all of them are there at once."""
 
 TICK = 1.0
 """Seconds between looks at what runs out by itself."""
@@ -118,7 +122,7 @@ class Running:
         self.housekeeping = Housekeeping(
             folder, regions, self.preparation, self.pods, self._offered, threads.filing, self.work.removed.inc
         )
-        self.publisher = Publisher(node, threads.writing, partial(self.work.wrote, "node"))
+        self.publisher = Publisher(node, threads.writing, partial(self.work.wrote, "node"), Backoff(PACE))
         self.teller = Teller(node, threads.writing, partial(self.work.wrote, "event"))
         self.looking = Looking(
             agent.site, node, agent.drivers, threads.asking, self._devices, own, self._look_at, self.work.asked
@@ -183,7 +187,7 @@ class Running:
         node = self._agent.node
 
         def reflector(path: str, shape: type[Any], field: str) -> Callable[[Any], Any]:
-            return lambda sink: Reflector(connection, path, shape, sink, field_selector=field)
+            return lambda sink: Reflector(connection, path, shape, sink, field_selector=field, backoff=Backoff(PACE))
 
         nodes = reflector("/api/v1/nodes", Node, f"metadata.name={node}")
         pods = reflector("/api/v1/pods", NodePod, f"spec.nodeName={node}")

@@ -106,7 +106,7 @@ class Devices:
         except WireError:  # by another version, which may have said anything; what drivers say counts
             return
         self._inventories[kind] = inventory.with_lost(self._inventories[kind], before)
-        old = {one.id: Ailment(one.sick, now) for one in before.devices if one.sick}
+        old = {one.id: Ailment(one.sick, now, now) for one in before.devices if one.sick}
         known = self._health[kind]
         self._health[kind] = Health(known.answered, {**old, **known.ailments})
 

@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+WORDS = 60.0
+"""Seconds for which the words of a reason stay: they are published, and a driver may find others at every look."""
 
 SILENT = "nobody can say whether it is well: its driver gives no answer"
 
 
 @frozen
 class Ailment:
-    """Why a device is sick, and when that was last said."""
+    """Why a device is sick; when it was called so first in these words, and when last. By the monotonic clock, in seconds."""
 
     reason: str
-    last: float  # by the monotonic clock, in seconds
+    since: float
+    last: float
 
 
 @frozen
@@ -36,7 +40,13 @@ class Health:
 def told(before: Health, reasons: Mapping[str, str], now: float, settle: float) -> Health:
     """The health after an answer that calls these devices sick."""
     kept = {device: one for device, one in before.ailments.items() if now - one.last < settle}
-    return Health(now, {**kept, **{device: Ailment(reason, now) for device, reason in reasons.items()}})
+    return Health(now, {**kept, **{device: _called(kept.get(device), reason, now) for device, reason in reasons.items()}})
+
+
+def _called(before: Ailment | None, reason: str, now: float) -> Ailment:
+    if before is None or (reason != before.reason and now - before.since >= WORDS):
+        return Ailment(reason, now, now)
+    return evolve(before, last=now)
 
 
 def sick(health: Health, devices: Iterable[str], now: float, silence: float) -> dict[str, str]:

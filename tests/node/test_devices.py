@@ -73,7 +73,7 @@ def test_what_changed_is_told_by_device(node: Node) -> None:
 
 def test_another_reason_is_no_change_of_the_device(node: Node) -> None:
     node.discover(0)
-    before, now = node.told(1, card_0="lost"), node.told(2, card_0="lost, and hot")
+    before, now = node.told(1, card_0="lost"), node.told(61, card_0="lost, and hot")
 
     assert (before is now, devices.changes(before, now)) == (False, [])
 

@@ -26,7 +26,14 @@ def test_it_is_in_again_when_it_was_well_for_long_enough() -> None:
 def test_what_flickers_stays_out() -> None:
     flickering = after((1, {"a": "lost"}), (5, {}), (9, {"a": "lost again"}), (18, {}))
 
-    assert sick(flickering, DEVICES, 18, SILENCE) == {"a": "lost again"}
+    assert sick(flickering, DEVICES, 18, SILENCE) == {"a": "lost"}
+
+
+def test_the_words_of_a_reason_stay_for_a_while() -> None:
+    looks = [(now, {"a": f"hot: {now} degrees"}) for now in (1, 9, 18, 27, 36, 45, 54)]
+
+    assert sick(after(*looks, (60, {"a": "lost"})), DEVICES, 60, SILENCE) == {"a": "hot: 1 degrees"}
+    assert sick(after(*looks, (61, {"a": "lost"})), DEVICES, 61, SILENCE) == {"a": "lost"}
 
 
 def test_without_a_time_to_settle_it_is_in_with_the_next_answer() -> None:
