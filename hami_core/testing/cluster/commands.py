@@ -20,6 +20,8 @@ LONG = 100 << 10  # MiB of log before it is turned over: never, as readers follo
 
 AUDIT_POLICY_FILE, AUDIT_LOG = "audit-policy.yaml", "audit.log"
 ADMIN, ADMINS = "admin", "system:masters"
+KUBELET_CLIENT = "kube-apiserver-kubelet-client"  # who the API server is to a kubelet: for exec, logs and port-forward
+REAL = "hami.test/real"  # the label of nodes that have a kubelet
 
 # Bodies where they tell what was decided about a pod; elsewhere who did what to which object. Bindings also when they come in:
 # a server that is killed has carried out some whose answer it did not live to write down.
@@ -70,6 +72,7 @@ def apiserver(
 ) -> tuple[str, ...]:
     """RBAC as in production. Flow control is off: one client of a benchmark would wait for its turn."""
     certificate, key = certificates.server
+    client_certificate, client_key = certificates.client_files(KUBELET_CLIENT, (ADMINS,))
     off = [] if options.node_lifecycle else ["TaintNodesByCondition"]  # nobody would take the taint of a new node away
     off += [] if options.controllers else ["ServiceAccount"]  # nobody would make the accounts
     return (
@@ -91,6 +94,8 @@ def apiserver(
         "--authorization-mode=Node,RBAC",
         "--allow-privileged=true",
         "--kubelet-preferred-address-types=InternalIP",
+        f"--kubelet-client-certificate={client_certificate}",
+        f"--kubelet-client-key={client_key}",
         "--enable-priority-and-fairness=false",
         "--max-requests-inflight=0",
         "--max-mutating-requests-inflight=0",
@@ -153,12 +158,13 @@ def scheduler_configuration(given: Mapping[str, Any], kubeconfig: Path) -> dict[
 
 
 def kwok(program: Path, kubeconfig: Path, stages: Path, options: Options) -> tuple[str, ...]:
-    """Every node is its own. Leases are renewed only where somebody looks at them: 5,000 of them cost a core."""
+    """All nodes are its own but those that have a kubelet. Leases are renewed only where somebody looks: 5,000 cost a core."""
     return (
         str(program),
         f"--kubeconfig={kubeconfig}",
         f"--config={stages}",
-        "--manage-all-nodes=true",
+        "--manage-all-nodes=false",
+        f"--manage-nodes-with-label-selector=!{REAL}",
         f"--node-ip={LOOPBACK}",
         f"--node-lease-duration-seconds={40 if options.node_lifecycle else 0}",
     )

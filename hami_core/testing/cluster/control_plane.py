@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from hami_core.testing.cluster.api import Api
     from hami_core.testing.cluster.audit import Entry
+    from hami_core.testing.cluster.machines import Node
 
 ETCD, APISERVER, CONTROLLERS = "etcd", "kube-apiserver", "kube-controller-manager"
 SCHEDULER, KWOK = "kube-scheduler", "kwok"
@@ -134,16 +135,19 @@ class ControlPlane:
         host: str = "",
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        inside: Program | None = None,
+        first: bool = False,
     ) -> Program:
         """Start any program as a part of this control plane, under a name that is not taken; it ends with it.
 
         ``host``: a host name for this program alone. Its output is in ``<name>.log`` of the folder.
+        ``inside`` and ``first``: for programs of nodes, as Program has them.
         """
         if name in self.programs and self.programs[name].running:
             raise HamiError(f"{name} runs already; give the second one another name")
         own = {folders.VARIABLE: str(self.folder), "TMPDIR": str(self.folder)}  # whatever it leaves goes with the folder
         environment = {**own, **(env or {})}
-        program = Program(name, tuple(command), self.folder / f"{name}.log", host, environment, cwd)
+        program = Program(name, tuple(command), self.folder / f"{name}.log", host, environment, cwd, inside, first)
         self.programs[name] = program
         program.start()
         return program
@@ -170,6 +174,12 @@ class ControlPlane:
         program.wait_until(lambda: answers(f"https://{LOOPBACK}:{self.ports[name]}/healthz"), SECONDS)
         return program
 
+    def node(self, name: str, **how: Any) -> Node:
+        """A real node, to be started: containerd and a kubelet on a machine of their own. ``how``: as Node has it."""
+        from hami_core.testing.cluster.machines import Node
+
+        return Node(self, name, note=self._note, **how)
+
     def __getitem__(self, name: str) -> Program:
         return self.programs[name]
 
@@ -188,8 +198,7 @@ class ControlPlane:
     def restart(self, name: str) -> Program:
         """Kill it if it runs, and start it with the same words on the same port."""
         program = self.programs[name]
-        program.kill()
-        program.start()
+        program.restart()
         return program
 
     def restart_apiserver(self) -> None:

@@ -15,6 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from hami_core.testing.cluster import cgroups
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -35,8 +37,14 @@ class Folder:
 
     def remove(self) -> None:
         """Take it away with all that is in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove(self.path)
         self._marker.close()
+
+
+def _remove(folder: Path) -> None:
+    """With the control groups of its nodes, which carry its name."""
+    cgroups.remove(folder.name)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _locked(marker: Path) -> IO[bytes] | None:
@@ -64,7 +72,7 @@ def remove_leftovers(parent: Path | None = None) -> list[Path]:
             with held:
                 for pid in programs_of(marker.parent):
                     os.kill(pid, signal.SIGKILL)
-                shutil.rmtree(marker.parent, ignore_errors=True)
+                _remove(marker.parent)
             removed.append(marker.parent)
     return removed
 

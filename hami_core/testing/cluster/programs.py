@@ -15,17 +15,19 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 
 from hami_core.errors import HamiError
+from hami_core.testing.cluster import pid_namespaces
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 LAUNCHER = Path(__file__).with_name("launcher.py")
 STOP_SECONDS = 5.0
+COMMAND_SECONDS = 120.0
 POLL_SECONDS = 0.02
 
 
@@ -43,6 +45,8 @@ class Program:
     host: str = ""  # its own host name; empty: the machine's
     env: Mapping[str, str] = field(factory=dict)  # beside this process's own
     cwd: Path | None = None
+    inside: Program | None = None  # process 1 of the machine that it runs on; None: this machine
+    first: bool = False  # whether it is itself process 1 of a machine of its own
     _process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -62,11 +66,33 @@ class Program:
         if not self.running:
             self._process = _starter().submit(self._spawn).result()
 
+    def restart(self) -> None:
+        """Kill it if it runs, and start it again with the same words."""
+        self.kill()
+        self.start()
+
+    def beside(
+        self, command: Sequence[str], stdin: str = "", seconds: float = COMMAND_SECONDS
+    ) -> subprocess.CompletedProcess[str]:
+        """What a command does that runs to its end where this program runs, process 1 of a machine. TimeoutExpired."""
+        words = _words(command, inside=self.pid)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        environment = {**os.environ, **self.env}
+        process = _starter().submit(_popen, words, self.pid, env=environment, cwd="/", text=True, **pipes).result()
+        try:
+            out, said = process.communicate(stdin, timeout=seconds)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
+        return subprocess.CompletedProcess(list(command), process.returncode, out, said)
+
     def _spawn(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), self.host, *self.command]
+        born = self.inside.pid if self.inside else pid_namespaces.NEW if self.first else None
         with self.log.open("ab") as log:
-            return subprocess.Popen(
-                command,
+            return _popen(
+                _words(self.command, self.host, born),
+                born,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -112,6 +138,17 @@ class Program:
         """The last lines of its log."""
         text = self.log.read_text(errors="replace") if self.log.exists() else ""
         return "\n".join(text.splitlines()[-lines:])
+
+
+def _words(command: Sequence[str], host: str = "", inside: int | None = None) -> list[str]:
+    """The launcher's. It sees no parent where it is born into another PID namespace."""
+    parent = os.getpid() if inside is None else 0
+    return [sys.executable, "-I", "-S", str(LAUNCHER), str(parent), host, str(inside or ""), *command]
+
+
+def _popen(words: Sequence[str], born: int | None, **more: Any) -> subprocess.Popen[Any]:
+    with pid_namespaces.children_in(born):
+        return subprocess.Popen(words, **more)
 
 
 @cache
