@@ -27,7 +27,7 @@ NONE: Mapping[str, str] = {}
 
 
 class Machine:
-    """Namespaces with a file system of their own. What is written to /etc, /usr and /var survives a reboot, and goes with it."""
+    """Namespaces with a file system of their own. What is in its /etc, /usr and /var survives a reboot, and goes with it."""
 
     def __init__(
         self, plane: ControlPlane, name: str, packages: Iterable[Path] = (), devices: Mapping[str, str] = NONE

@@ -91,9 +91,21 @@ def _private(folder: Path) -> list[str]:
 
 def _sources() -> str:
     """The system's own, less those of others: one mirror that does not answer fails the whole update."""
+    return "".join(f"deb {' '.join(source)}\n" for source in _told())
+
+
+def mirror() -> str:
+    """Where Debian's releases are, by what the system reads its own from."""
+    return next(
+        (source[0] for source in _told() if "debian" in source[0] and "-" not in source[1]), "http://deb.debian.org/debian"
+    )
+
+
+def _told() -> list[tuple[str, ...]]:
+    """Address, release and component of every source of the distribution's."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
     told = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    return "".join(f"deb {line}\n" for line in sorted(set(told)) if "debian" in line or "ubuntu" in line)
+    return sorted({tuple(line.split()) for line in told if "debian" in line or "ubuntu" in line})
 
 
 def _unpack(package: Path, into: Path) -> None:
