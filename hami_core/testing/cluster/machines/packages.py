@@ -95,17 +95,19 @@ def _sources() -> str:
 
 
 def mirror() -> str:
-    """Where Debian's releases are, by what the system reads its own from."""
-    return next(
-        (source[0] for source in _told() if "debian" in source[0] and "-" not in source[1]), "http://deb.debian.org/debian"
-    )
+    """Where Debian's releases are, by what the system reads its own from. UserError: it reads none."""
+    for address, release, _ in _told():
+        if "debian" in address and "-" not in release:
+            return address
+    raise UserError("apt has no Debian release among its sources: no root file system can be made of one")
 
 
-def _told() -> list[tuple[str, ...]]:
+def _told() -> list[tuple[str, str, str]]:
     """Address, release and component of every source of the distribution's."""
     command = ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"]
     told = subprocess.run(command, capture_output=True, text=True, check=False).stdout.splitlines()
-    return sorted({tuple(line.split()) for line in told if "debian" in line or "ubuntu" in line})
+    found = [line.split() for line in told if "debian" in line or "ubuntu" in line]
+    return sorted({(address, release, component) for address, release, component in found})
 
 
 def _unpack(package: Path, into: Path) -> None:
