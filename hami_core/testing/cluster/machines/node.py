@@ -8,13 +8,17 @@ with ControlPlane() as plane, plane.node("n1") as node:
 
 from __future__ import annotations
 
+import shutil
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
+from urllib3.exceptions import HTTPError
 
 from hami_core.testing.cluster import binaries, cgroups
 from hami_core.testing.cluster.answering import answers
+from hami_core.testing.cluster.api import ApiRefused
 from hami_core.testing.cluster.machines import configuration, images, packages, requirements
 from hami_core.testing.cluster.machines.machine import NONE, Machine
 from hami_core.testing.cluster.ports import LOOPBACK
@@ -61,18 +65,27 @@ class Node:
         found = packages.fetch(packages.NODE, self._note)
         self.machine = Machine(self._plane, self.name, [*self._layers, *found], self._devices)
         self.machine.start()
-        cgroups.make(self._group)
-        self._configure()
-        self._start_programs()
-        for image in images.busybox(found[-1] / "usr/bin/busybox", self.machine.folder / "images"):
-            self.import_image(image.write(self.machine.folder / "images/archive.tar"))
+        try:
+            cgroups.make(self._group)
+            self._configure()
+            self._start_programs()
+            for image in images.busybox(found[-1] / "usr/bin/busybox", self.machine.folder / "images"):
+                self.import_image(image.write(self.machine.folder / "images/archive.tar"))
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def stop(self) -> None:
-        """End every process on it and forget it. What it has left in the file system goes with the control plane's folder."""
+        """End every process on it, remove its disk, have the API server forget it. Its logs stay with the control plane."""
+        self._end()
+        with suppress(ApiRefused, HTTPError):  # a test may have ended the API server before
+            self._plane.api().delete(f"/api/v1/nodes/{self.name}")
+
+    def _end(self) -> None:
         self.machine.end()
         cgroups.remove(self._group)
-        self._plane.api().delete(f"/api/v1/nodes/{self.name}")
+        shutil.rmtree(self.machine.folder)
 
     def __enter__(self) -> Self:
         return self.start()
