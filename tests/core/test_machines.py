@@ -117,6 +117,10 @@ def test_groups_are_made_and_removed_in_every_hierarchy_and_others_stay(
     assert all((tmp_path / name / "mine/n1").is_dir() for name in ("cpu", "memory"))
 
     (tmp_path / "cpu/mine/n1/pod").mkdir()
+    cgroups.remove("/mine/n1")
+    assert all((tmp_path / name / "mine").exists() for name in ("cpu", "memory"))
+    assert not any((tmp_path / name / "mine/n1").exists() for name in ("cpu", "memory"))
+
     cgroups.remove("mine")
     assert [sorted(entry.name for entry in (tmp_path / name).iterdir()) for name in ("cpu", "memory")] == [
         ["another", "cgroup.procs"],

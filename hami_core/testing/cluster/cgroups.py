@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 ROOT = Path("/sys/fs/cgroup")
 NEEDED = ("cpu", "cpuacct", "cpuset", "memory", "pids")
+POLL_SECONDS = 0.02
 SECONDS = 10.0  # a group cannot be removed before the kernel is done with its last process
 
 
@@ -38,14 +39,15 @@ def make(path: str) -> None:
                     (group / name).write_text((group.parent / name).read_text())
 
 
-def remove(name: str) -> None:
+def remove(path: str) -> None:
     """A group with all below it, in every hierarchy. What is left after some seconds holds a process, and stays."""
     end = time.monotonic() + SECONDS
     for hierarchy in hierarchies():
-        while (hierarchy / name).exists() and time.monotonic() < end:
-            _remove(hierarchy / name)
-            if (hierarchy / name).exists():
-                time.sleep(0.05)
+        group = hierarchy / path.strip("/")
+        while group.exists() and time.monotonic() < end:
+            _remove(group)
+            if group.exists():
+                time.sleep(POLL_SECONDS)
 
 
 def _remove(group: Path) -> None:

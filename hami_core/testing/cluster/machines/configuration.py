@@ -84,6 +84,7 @@ def kubelet_settings(port: int, health_port: int, ca: Path, group: str, own: Map
         "makeIPTablesUtilChains": False,
         "resolvConf": "",
         "clusterDomain": "cluster.local",
+        "clusterDNS": ["10.96.0.10"],  # where nobody answers; without one every pod gets a warning
         "maxPods": MOST_PODS,
         "imageGCHighThresholdPercent": 100,  # images come from nowhere but the test
         "evictionHard": {

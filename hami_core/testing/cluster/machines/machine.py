@@ -21,7 +21,16 @@ if TYPE_CHECKING:
 INIT = Path(__file__).with_name("init.py")
 LAYERED = ("etc", "usr", "var")  # the rest of this machine's root is seen as it is
 PLAIN = ("/var/lib/containerd", "/var/lib/kubelet")  # folders without layers: containerd's own overlays cannot lie on one
-BOOT_ID, FORWARDING = "/proc/sys/kernel/random/boot_id", "/proc/sys/net/ipv4/ip_forward"
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+KERNEL = {  # as the kubelet and the CNI plug-in would set it: they read files of the machine, the kernel stays as it is
+    "kernel/keys/root_maxbytes": "25000000",
+    "kernel/keys/root_maxkeys": "1000000",
+    "kernel/panic": "10",
+    "kernel/panic_on_oops": "1",
+    "net/ipv4/ip_forward": "1",
+    "vm/overcommit_memory": "1",
+    "vm/panic_on_oom": "0",
+}
 SECONDS = 30.0
 NONE: Mapping[str, str] = {}
 
@@ -44,7 +53,10 @@ class Machine:
         for path in (*PLAIN, *layers, "root"):
             self._in_folder(path).mkdir(parents=True)
         (self.folder / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
-        (self.folder / "forwarding").write_text("1\n")  # the CNI plug-in looks, and would write: /proc/sys is everybody's
+        for name, value in KERNEL.items():
+            path = self.folder / "kernel" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{value}\n")
         self._prepare()
         command = [sys.executable, "-I", "-S", str(INIT), str(self.folder / "plan.json")]
         self.init = self.plane.run(f"{self.name}-init", command, first=True)
@@ -97,7 +109,8 @@ class Machine:
     def _plan(self) -> dict[str, object]:
         """As ``init.py`` reads it."""
         binds = [(str(self._in_folder(path)), path) for path in PLAIN]
-        binds += [(str(self.folder / "boot_id"), BOOT_ID), (str(self.folder / "forwarding"), FORWARDING)]
+        binds += [(str(self.folder / "boot_id"), BOOT_ID)]
+        binds += [(str(self.folder / "kernel" / name), f"/proc/sys/{name}") for name in KERNEL]
         return {
             "hostname": self.name,
             "root": str(self.folder / "root"),
