@@ -26,7 +26,7 @@ def archive(tmp_path: Path) -> Path:
     program = tmp_path / "program"
     program.write_bytes(b"#!")
     made = layer(tmp_path / "layer.tar", {"/bin/run": program}, {"bin/go": "run"}, ("tmp",))
-    return Image("localhost/x:1", made, ("/bin/run", "now")).write(tmp_path / "image.tar")
+    return Image("localhost/x:1", (made,), ("/bin/run", "now")).write(tmp_path / "image.tar")
 
 
 def contents(archive: Path) -> dict[str, bytes]:

@@ -1,4 +1,4 @@
-"""Images as OCI archives, from a few files or from a whole root file system: one layer, and what the runtime has to know."""
+"""Images as OCI archives, from a few files or from a whole root file system: layers, and what the runtime has to know."""
 
 from __future__ import annotations
 
@@ -24,20 +24,23 @@ class Image:
     """An image by its full name: ``localhost/busybox:hami``, ``docker.io/library/ubuntu:18.04``."""
 
     name: str
-    layer: Path  # a tar, not compressed
+    layers: tuple[Path, ...]  # tars, not compressed, the lowest first
     command: tuple[str, ...] = ()
     env: tuple[str, ...] = ("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",)
 
     def write(self, archive: Path) -> Path:
         """As a file that ``ctr images import`` and ``docker load`` take."""
-        layer = _digest(self.layer)
-        config = _json(self._config(layer))
+        layers = {_digest(path): path for path in self.layers}
+        config = _json(self._config(list(layers)))
         manifest = _json(
             {
                 "schemaVersion": 2,
                 "mediaType": f"{MEDIA}.manifest.v1+json",
                 "config": _described("config.v1+json", config),
-                "layers": [{"mediaType": f"{MEDIA}.layer.v1.tar", "digest": layer, "size": self.layer.stat().st_size}],
+                "layers": [
+                    {"mediaType": f"{MEDIA}.layer.v1.tar", "digest": digest, "size": path.stat().st_size}
+                    for digest, path in layers.items()
+                ],
             }
         )
         named = {**_described("manifest.v1+json", manifest), "annotations": {"io.containerd.image.name": self.name}}
@@ -46,15 +49,16 @@ class Image:
             _add(tar, "index.json", _json({"schemaVersion": 2, "manifests": [named]}))
             for content in (config, manifest):
                 _add(tar, _blob(_sha(content)), content)
-            tar.add(self.layer, _blob(layer))
+            for digest, path in layers.items():
+                tar.add(path, _blob(digest))
         return archive
 
-    def _config(self, layer: str) -> dict[str, Any]:
+    def _config(self, layers: list[str]) -> dict[str, Any]:
         return {
             "architecture": ARCHITECTURES.get(os.uname().machine, os.uname().machine),
             "os": "linux",
             "config": {"Cmd": list(self.command), "Env": list(self.env)},
-            "rootfs": {"type": "layers", "diff_ids": [layer]},
+            "rootfs": {"type": "layers", "diff_ids": layers},
         }
 
 
@@ -88,8 +92,8 @@ def busybox(program: Path, folder: Path) -> list[Image]:
         ("bin", "etc", "tmp", "var", "root"),
     )
     return [
-        Image("localhost/busybox:hami", layer_of, ("sh",)),
-        Image("localhost/pause:hami", layer_of, ("/bin/sleep", "infinity")),
+        Image("localhost/busybox:hami", (layer_of,), ("sh",)),
+        Image("localhost/pause:hami", (layer_of,), ("/bin/sleep", "infinity")),
     ]
 
 

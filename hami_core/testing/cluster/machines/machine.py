@@ -54,9 +54,9 @@ class Machine:
             self._in_folder(path).mkdir(parents=True)
         (self.folder / "etc/machine-id").write_text(f"{uuid.uuid4().hex}\n")
         for name, value in KERNEL.items():
-            path = self.folder / "kernel" / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(f"{value}\n")
+            file = self.folder / "kernel" / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(f"{value}\n")
         self._prepare()
         command = [sys.executable, "-I", "-S", str(INIT), str(self.folder / "plan.json")]
         self.init = self.plane.run(f"{self.name}-init", command, first=True)
