@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hami_core
 from hami_core.testing.cluster import ControlPlane
+from hami_core.testing.cluster.commands import REAL
 from hami_core.testing.cluster.control_plane import STAGES
+from hami_core.testing.cluster.machines import Node
 
 if TYPE_CHECKING:
     import pytest
@@ -47,8 +50,19 @@ def test_every_method_that_the_page_names_is_there() -> None:
     assert {"kubectl", "kill", "audited"} <= named
 
 
+def test_every_word_that_the_page_names_of_a_node_is_there() -> None:
+    table = PAGE.partition("| of a node | |")[2].partition("\n\n")[0]
+    named = {word for row in table.splitlines() for word in re.findall(r"`\.(\w+)", row.partition("| ")[2].partition(" |")[0])}
+    arguments = set(re.findall(r"(\w+)=", table)) - {"imagePullPolicy"}
+
+    assert named - set(dir(Node)) == set()
+    assert {"run", "reboot", "kubelet"} <= named
+    assert arguments - set(signature(Node).parameters) - set(signature(Node.run).parameters) == set()
+    assert "settings" in arguments
+
+
 def test_every_annotation_that_the_page_names_is_one_that_kwok_follows() -> None:
-    assert set(re.findall(r"hami\.test/\w+", PAGE)) == set(re.findall(r"hami\.test/\w+", STAGES.read_text()))
+    assert set(re.findall(r"hami\.test/\w+", PAGE)) - {REAL} == set(re.findall(r"hami\.test/\w+", STAGES.read_text()))
 
 
 def test_a_test_that_shares_the_control_plane_is_in_its_group(pytester: pytest.Pytester) -> None:
