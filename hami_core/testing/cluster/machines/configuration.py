@@ -95,7 +95,7 @@ def kubelet_settings(port: int, health_port: int, ca: Path, group: str, own: Map
             "imagefs.inodesFree": "0%",
         },
         "nodeStatusUpdateFrequency": "2s",
-        "nodeStatusReportFrequency": "10s",
+        "nodeStatusReportFrequency": "2s",
         "syncFrequency": "10s",
         "registerWithTaints": [],
         **own,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import shutil
 import socket
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self
 
 import yaml
@@ -24,7 +25,7 @@ from hami_core.testing.cluster.machines.machine import NONE, Machine
 from hami_core.testing.cluster.ports import LOOPBACK
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 CONTAINERD, KUBELET = "containerd", "kubelet"
 SECONDS = 120.0
+NEVER = "1970-01-01T00:00:00Z"
 NOTHING: Mapping[str, Any] = {}
 
 
@@ -93,18 +95,27 @@ class Node:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
 
-    def reboot(self) -> None:
-        """Every process killed at once, containers too; then containerd and the kubelet again, on the same disk."""
+    def reboot(self, services: Callable[[], object] | None = None) -> None:
+        """Every process killed at once, containers too; then containerd and the kubelet again, on the same disk.
+
+        ``services`` is called before that: it starts what is to be there first. Other programs start again who started them.
+        """
         self.machine.end()
         cgroups.remove(self._group)
         self.machine.reboot()
         cgroups.make(self._group)
+        if services:
+            services()
         self._start_programs()
-        self.wait_until_ready()
 
     def wait_until_ready(self, seconds: float = SECONDS) -> None:
         """Until the kubelet answers and has told the API server that the node is ready."""
         self.kubelet.wait_until(self._is_ready, seconds)
+
+    def wait_until_told(self, seconds: float = SECONDS) -> None:
+        """Until the API server has heard from the kubelet how the node is by now, the devices that can be given among it."""
+        now = datetime.now(UTC)
+        self.kubelet.wait_until(lambda: self._heard_last() > now, seconds, "heard of")
 
     # -------------------------------------------------------------------------------------------------- its parts
 
@@ -170,11 +181,17 @@ class Node:
         self.wait_until_ready()
 
     def _is_ready(self) -> bool:
-        if not answers(f"http://{LOOPBACK}:{self._health}/healthz"):
-            return False
+        return answers(f"http://{LOOPBACK}:{self._health}/healthz") and self._condition().get("status") == "True"
+
+    def _heard_last(self) -> datetime:
+        text = self._condition().get("lastHeartbeatTime", NEVER)
+        return datetime.fromisoformat(text)
+
+    def _condition(self) -> Mapping[str, str]:
+        """Ready, as the kubelet has told it; empty before it has."""
         found = self._plane.api().get("/api/v1/nodes", fieldSelector=f"metadata.name={self.name}")["items"]
         conditions = found[0]["status"].get("conditions", []) if found else []
-        return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+        return next((one for one in conditions if one["type"] == "Ready"), {})
 
 
 def _listens(path: Path) -> bool:
