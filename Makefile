@@ -52,7 +52,7 @@ test: lint type ## all that is ordinary: with coverage, and on the oldest and th
 	@python -m hami_core.testing.cluster --build
 	@for env in $(or $(OTHER_PYTHONS),none); do case $$env in \
 		none) echo 'no other Python at hand: tested on $(OWN) alone';; \
-		*) echo "tox run -e $$env" && tox run -q -e $$env -- -q -n $(WORKERS) -m 'not long' --ignore=tests/cluster || exit 1;; esac; done
+		*) echo "tox run -e $$env" && tox run -q -e $$env -- -q -n $(WORKERS) -m 'not long' --ignore=tests/cluster --ignore=tests/e2e || exit 1;; esac; done
 	pytest -n $(WORKERS) -m 'not long' --cov --cov-report=term
 
 # What could depend on the version of Kubernetes; the rest of tests/cluster is about the harness and about faults.

@@ -11,6 +11,7 @@ from hami_core.testing.cluster import ControlPlane
 from hami_core.testing.cluster.machines import requirements
 from hami_core.testing.cluster.pytest_plugin import progress
 from tests import judges
+from tests.conftest import skip_unless_here
 from tests.e2e import stage as stages
 from tests.e2e.stage import GpuNode, Stage, Work
 
@@ -24,23 +25,20 @@ _NUMBERS = count(1)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What these tests need is found out once, before any of them sets a cluster up."""
-    here = [item for item in items if HERE in item.nodeid]
-    lacked = _lacked() if here else []
-    for item in here:
-        item.add_marker(pytest.mark.slow)
-        item.add_marker(pytest.mark.xdist_group("cluster"))
-        item.add_marker(pytest.mark.needs(*lacked))
+    lacked = requirements.lacks()
+    for item in items:
+        if HERE in item.nodeid:
+            item.add_marker(pytest.mark.slow)
+            item.add_marker(pytest.mark.xdist_group("cluster"))
+            item.add_marker(pytest.mark.needs(*lacked))
 
 
-def _lacked() -> list[str]:
-    if lacks := requirements.lacks():
-        return lacks
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Before a cluster is set up for it."""
     try:
         judges.program(judges.SMI, "nvidia-smi")
     except judges.Missing as missing:
-        return [f"Debian's nvidia-smi ({missing})"]
-    return []
+        skip_unless_here(item, f"Debian's nvidia-smi ({missing})", here=False)
 
 
 @pytest.fixture(scope="session")
