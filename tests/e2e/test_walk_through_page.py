@@ -1,4 +1,4 @@
-"""docs/walk-through.md: its commands are typed one after the other, and print what is shown."""
+"""docs/walkthrough.md: its commands are typed one after the other, and print what is shown."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from tests.e2e.stage import GpuNode, Stage
 
 ROOT = Path(hami_core.__file__).parents[1]
-BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "docs/walk-through.md").read_text(), re.DOTALL)
+BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "docs/walkthrough.md").read_text(), re.DOTALL)
 STEPS = [step.partition("\n")[::2] for block in BLOCKS for step in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
 
 # What differs from run to run, and what stands for it.
