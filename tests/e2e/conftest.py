@@ -56,6 +56,7 @@ def t4(stage: Stage) -> GpuNode:
 @pytest.fixture
 def work(stage: Stage, t4: GpuNode) -> Iterator[Work]:
     """A fresh namespace; nothing of it is left on the nodes afterwards."""
+    stage.mend()
     work = Work(stage, f"work-{next(_NUMBERS)}")
     stage.plane.make_namespace(work.namespace)
     yield work

@@ -98,6 +98,14 @@ class Stage:
         wait_for(lambda: int(self.allocatable(name)) > 0, f"devices of {name}", SECONDS)
         return self.nodes[name]
 
+    def mend(self) -> None:
+        """Start what a test that failed has left killed: the next one is about something else."""
+        for program in self.plane.programs.values():
+            program.start()
+        for gpus in self.nodes.values():
+            gpus.node.wait_until_ready()
+            gpus.wait_until_ready()
+
     def allocatable(self, name: str) -> str:
         """How many GPUs the kubelet offers."""
         return str(self.plane.get("node", name)["status"]["allocatable"].get(GPU, "0"))

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hami_core.testing.cluster.control_plane import APISERVER
+from hami_core.testing.cluster.ours import BESIDE, EXTENDER
 from tests.cli.command import room
 from tests.cluster.admitting import wait_for
 from tests.e2e.stage import container, limits, pod
@@ -74,6 +76,33 @@ def test_a_pod_that_is_made_while_a_part_is_away_runs_when_it_is_back(work: Work
 
     work.until_ready("patient")
     assert shown(work, "patient") == ["0MiB /  1000MiB"]
+
+
+def test_a_pod_keeps_its_share_while_the_api_server_is_away(work: Work, t4: GpuNode) -> None:
+    name = holding(work, "before", 3000)
+    before = container_of(work, name)
+
+    work.stage.plane.kill(APISERVER)
+    assert list(t4.held().values()) == [room(3000)]
+    work.stage.plane.restart_apiserver()
+    work.stage.plane.restart(BESIDE)  # kube-scheduler ends when it loses its Lease; a kubelet would start it again
+
+    second = holding(work, "after", 2000)
+    assert container_of(work, name) == before
+    assert (shown(work, name), shown(work, second)) == (["3000MiB /  3000MiB"], ["2000MiB /  2000MiB"])
+
+
+def test_a_pod_that_is_made_while_the_scheduler_is_away_runs_when_it_is_back(work: Work, t4: GpuNode) -> None:
+    first = holding(work, "before", 3000)
+    for part in (BESIDE, EXTENDER):
+        work.stage.plane.kill(part)
+    work.make(pod("patient", container(script="exec hami-probe --hold 3600", asks=limits(2000))))
+
+    for part in (EXTENDER, BESIDE):
+        work.stage.plane.restart(part)
+
+    work.until_ready("patient")
+    assert (shown(work, first), work.get("patient")["status"]["phase"]) == (["3000MiB /  3000MiB"], "Running")
 
 
 def test_a_pod_whose_kubelet_was_away_when_it_was_deleted_holds_nothing_afterwards(work: Work, t4: GpuNode) -> None:
