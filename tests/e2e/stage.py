@@ -165,7 +165,7 @@ class Work:
     def bash(self, name: str, script: str, container: str = "") -> str:
         """What a shell in a pod prints, both streams."""
         where = ["-c", container] if container else []
-        return self.kubectl("exec", name, *where, "--", "bash", "-c", f"{script} 2>&1")
+        return self.kubectl("exec", name, *where, "--", "bash", "-c", f"exec 2>&1; {script}")
 
     def device(self, name: str, container: str = "main") -> str:
         """What a container was granted, by its pod."""

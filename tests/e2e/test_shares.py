@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from hami_core import names
 from hami_core.testing.cluster.control_plane import KubectlFailed
 from tests.cli.command import room
 from tests.cluster.admitting import wait_for
@@ -15,6 +16,7 @@ from tests.e2e.stage import container, limits, pod
 if TYPE_CHECKING:
     from tests.e2e.stage import GpuNode, Work
 
+OWN = ("NVIDIA_VISIBLE_DEVICES=all", "CUDA_VISIBLE_DEVICES=0", "HAMI_LIMITS=/dev/null")  # what a program may try
 HOLDS = "exec hami-probe --hold 3600"
 
 
@@ -87,16 +89,21 @@ def test_a_container_that_is_started_again_has_its_share_again(work: Work, t4: G
     assert (work.device(name), totals(work, name)) == (device, ["1000"])
 
 
-def test_a_pod_that_goes_round_the_webhook_gets_nothing(work: Work, t4: GpuNode) -> None:
-    stranger = pod("round", container(asks={"nvidia.com/gpu": "1"}), nodeName="n1")
+def test_a_pod_that_goes_past_the_scheduler_is_refused(work: Work, t4: GpuNode) -> None:
+    with pytest.raises(KubectlFailed, match=r"spec\.nodeName: n1: a share is granted by the scheduler"):
+        work.make(pod("past", container(asks=limits(1000)), nodeName="n1"))
 
-    try:
-        work.make(stranger)
-    except KubectlFailed as refused:
-        assert "hami" in str(refused)
-        return
-    work.until_ready("round")
-    assert "Tesla" not in work.bash("round", "nvidia-smi || true")
+
+def test_a_pod_that_goes_past_the_webhook_too_gets_no_device(work: Work, t4: GpuNode) -> None:
+    work.kubectl("label", "namespace", work.namespace, f"{names.WEBHOOK}={names.WEBHOOK_IGNORE}")
+
+    name = work.start(pod("past", container(asks={"nvidia.com/gpu": "1"}), nodeName="n1"))
+
+    visible, told, shown = work.bash(name, "echo $NVIDIA_VISIBLE_DEVICES; nvidia-smi || true").splitlines()
+    assert (visible, shown) == ("void", "No devices were found")
+    assert "no device is granted: /etc/hami/grant/limits: there is no such file" in told
+    assert "no device is here" in work.bash(name, "hami-probe || true")
+    assert [work.bash(name, f"env {own} hami-probe || true").count("no device is here") for own in OWN] == [1] * len(OWN)
 
 
 def test_a_pod_that_names_our_variable_itself_is_refused(work: Work, t4: GpuNode) -> None:
