@@ -31,7 +31,7 @@ class Folder:
     def __init__(self, parent: Path | None = None) -> None:
         marker = None
         while marker is None:  # again, if somebody who looks for leftovers was between our marker and its lock
-            self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent))
+            self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=parent)).resolve()  # as its programs are found by it
             marker = _locked(self.path / MARKER)
         self._marker = marker
 
@@ -64,7 +64,7 @@ def _locked(marker: Path) -> IO[bytes] | None:
 def remove_leftovers(parent: Path | None = None) -> list[Path]:
     """End and remove what nobody holds any more; the folders that were removed."""
     removed = []
-    for marker in sorted(Path(parent or tempfile.gettempdir()).glob(f"{PREFIX}*/{MARKER}")):
+    for marker in sorted(Path(parent or tempfile.gettempdir()).resolve().glob(f"{PREFIX}*/{MARKER}")):
         with suppress(OSError):  # another user's, or gone in this moment
             held = _locked(marker)
             if held is None:
