@@ -84,7 +84,7 @@ class _Go:
         """What it says, line by line, while it works. BuildFailed: it failed."""
         told: list[str] = []
         with subprocess.Popen(
-            [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), "", str(self.program), *words],
+            [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid()), "", "", str(self.program), *words],
             cwd=self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
