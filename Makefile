@@ -20,7 +20,7 @@ export VIRTUAL_ENV := $(CURDIR)/$(VENV)
 
 # ------------------------------------------------------------------------------------------------ commands
 
-.PHONY: help demo cluster setup check lint type test test-all bench docs api lock clean
+.PHONY: help demo cluster setup check lint type test test-all e2e bench docs api lock clean
 
 help: ## this list
 	@echo 'make COMMAND, where COMMAND is one of'
@@ -53,7 +53,7 @@ test: lint type ## all that is ordinary: with coverage, and on the oldest and th
 	@for env in $(or $(OTHER_PYTHONS),none); do case $$env in \
 		none) echo 'no other Python at hand: tested on $(OWN) alone';; \
 		*) echo "tox run -e $$env" && tox run -q -e $$env -- -q -n $(WORKERS) -m 'not long' --ignore=tests/cluster --ignore=tests/e2e || exit 1;; esac; done
-	pytest -n $(WORKERS) -m 'not long' --cov --cov-report=term
+	pytest -n $(WORKERS) -m 'not long' --ignore=tests/e2e --cov --cov-report=term
 
 # What could depend on the version of Kubernetes; the rest of tests/cluster is about the harness and about faults.
 OF_KUBERNETES := admission explain guard kube match_conditions one_write scheduling
@@ -61,8 +61,11 @@ OF_KUBERNETES := admission explain guard kube match_conditions one_write schedul
 # Exit status 5: there is no long test yet, or none was chosen.
 test-all: test ## everything: `make test`, then the long tests, alone, and those of tests/cluster that the oldest Kubernetes may change
 	@python -m hami_core.testing.cluster --build --version oldest
-	pytest -m long || [ $$? -eq 5 ]
+	pytest -m long --ignore=tests/e2e || [ $$? -eq 5 ]
 	HAMI_TEST_KUBERNETES=oldest pytest -m 'not long' $(foreach subject,$(OF_KUBERNETES),$(wildcard tests/cluster/test_$(subject)*.py))
+
+e2e: $(READY) ## real nodes: kubelet, containerd, pods with shares; as root on Debian or Ubuntu; the first time a kubelet is built
+	pytest tests/e2e
 
 bench: $(READY) ## the figures of speed, as ratios to the bare path
 	python -m bench

@@ -18,8 +18,6 @@ from hami_core import names, plugins, settings, sources
 from hami_core.errors import HamiError
 from hami_core.testing.cluster import binaries, modules
 from hami_core.testing.cluster.control_plane import ControlPlane
-from hami_core.testing.cluster.machines import requirements
-from hami_core.testing.cluster.machines.node import KUBELET
 from hami_core.testing.cluster.nodes import DEVICES, KIND, MEMORY, MODEL, Simulated, publish
 from hami_core.testing.cluster.ours import Hami
 
@@ -67,18 +65,13 @@ def main(
 
     try:
         if only_build:
-            binaries.find(modules.meant(version), [*ControlPlane().wanted, *_for_nodes()], click.echo)
+            binaries.find(modules.meant(version), ControlPlane().wanted, click.echo)
         elif detach:
             _detached(run)
         else:
             run(lambda: click.echo("Ctrl-C ends it."))
     except HamiError as error:
         raise click.ClickException(str(error)) from error
-
-
-def _for_nodes() -> list[str]:
-    """The kubelet, where nodes can run: built with the others it costs a minute, and alone as much as all."""
-    return [] if requirements.lacks() else [KUBELET]
 
 
 def _simulated(sets: tuple[str, ...]) -> Simulated:
