@@ -9,7 +9,7 @@ import pytest
 
 from hami_core.testing.cluster import ControlPlane
 from hami_core.testing.cluster.machines import requirements
-from hami_core.testing.cluster.pytest_plugin import progress
+from hami_core.testing.cluster.pytest_plugin import progress, simulated
 from tests import judges
 from tests.conftest import skip_unless_here
 from tests.e2e import stage as stages
@@ -18,7 +18,7 @@ from tests.e2e.stage import GpuNode, Stage, Work
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["progress"]
+__all__ = ["progress", "simulated"]
 
 HERE = "tests/e2e/"
 _NUMBERS = count(1)

@@ -48,7 +48,7 @@ def test_nvidia_smi_shows_one_gpu_of_3000_mib(work: Work) -> None:
 def test_the_limit_is_in_force_and_the_drivers_own_books_say_so(work: Work, t4: GpuNode) -> None:
     started(work)
 
-    said = work.bash("gpu-pod", "hami-probe --hold 3600 < /dev/null &> /tmp/said & until grep held /tmp/said; do :; done")
+    said = work.bash("gpu-pod", "hami-probe --hold 3600 < /dev/null &> /tmp/said & until grep -s held /tmp/said; do :; done")
 
     assert said == f"device 0: held {room(3000) >> 20} MiB ({room(3000)} bytes); one byte more: CUDA_ERROR_OUT_OF_MEMORY\n"
     assert re.findall(TABLE, work.bash("gpu-pod", "nvidia-smi")) == ["3000MiB /  3000MiB"]
