@@ -201,6 +201,13 @@ with ControlPlane(parent=Path(sys.argv[1])) as plane:
 """
 
 
+def test_of_a_node_that_is_gone_no_program_can_be_started(plane: ControlPlane) -> None:
+    with plane.node("n9"):
+        assert any(name.startswith("n9-") for name in plane.programs)
+
+    assert not any(name.startswith("n9-") for name in plane.programs)
+
+
 def test_a_test_that_is_killed_leaves_no_process_and_the_next_start_removes_the_rest(tmp_path: Path) -> None:
     with subprocess.Popen(
         [sys.executable, "-c", KILLED, str(tmp_path), json.dumps(pod("left", "gone"))], stdout=subprocess.PIPE, text=True

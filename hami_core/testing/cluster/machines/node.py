@@ -86,6 +86,8 @@ class Node:
 
     def _end(self) -> None:
         self.machine.end()
+        for program in (self.machine.init, *self.machine.programs.values()):  # nobody can start them any more
+            self._plane.programs.pop(program.name, None)
         cgroups.remove(self._group)
         shutil.rmtree(self.machine.folder)
 
@@ -101,6 +103,8 @@ class Node:
         ``services`` is called before that: it starts what is to be there first. Other programs start again who started them.
         """
         self.machine.end()
+        for program in (self.machine.init, *self.machine.programs.values()):  # nobody can start them any more
+            self._plane.programs.pop(program.name, None)
         cgroups.remove(self._group)
         self.machine.reboot()
         cgroups.make(self._group)
